@@ -1,0 +1,147 @@
+"""A small CNN that reads digits: it picks latents by what they show, and says what samples look like.
+
+    python classifier.py                  # train on MNIST, under two minutes on two cores; at least 99 % on test digits
+
+    images (n, 784) in [-1, 1] -> 32 x 3x3, pool -> 64 x 3x3, pool -> 128 features -> 10 logits
+
+Writes `<out-dir>/classifier.pt` (half precision, 0.8 MB) and `classifier.json` with its accuracy on the test digits.
+"""
+
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+import dataset
+import utils
+from gan import IMAGE_SIZE, LATENT_DIM, sample
+
+
+class Classifier(nn.Module):
+    """Two convolutions and two linear layers; `features` is the layer before the last, (n, 128), all at least 0."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 32, 3, padding=1)
+        self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
+        self.dropout = nn.Dropout(0.4)
+        self.hidden = nn.Linear(64 * 7 * 7, 128)
+        self.out = nn.Linear(128, 10)
+
+    def features(self, images):
+        """Features (n, 128) of images (n, 784) in [-1, 1]."""
+        x = images.reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
+        x = F.max_pool2d(self.conv1(x).relu(), 2)
+        x = F.max_pool2d(self.conv2(x).relu(), 2)
+        return self.hidden(self.dropout(x.flatten(1))).relu()
+
+    def forward(self, images):
+        """Logits (n, 10) of images (n, 784) in [-1, 1]."""
+        return self.out(self.features(images))
+
+
+@torch.no_grad()
+def read(classifier, images):
+    """What the classifier reads in images (n, 784) in [-1, 1]: digits (n,) int64 and confidences (n,) in (0.1, 1]."""
+    probabilities = torch.cat([classifier(part).softmax(1) for part in images.split(2000)])
+    confidence, digit = probabilities.max(1)
+    return digit, confidence
+
+
+def find_latents(generator, classifier, digits, seed, count=1, confidence=0.99):
+    """For each of `digits` the first `count` latents, in the order of the seed, that are surely read as that digit.
+
+    Nobody picks by eye: z comes from N(0, 1) with `seed`, and is taken if the classifier reads its image as the digit
+    with at least `confidence`.
+
+    Returns {digit: z (count, latent_dim)}; raises utils.InputError if 50,000 samples hold too few of one digit.
+    """
+    device = next(generator.parameters()).device
+    source, found = torch.Generator().manual_seed(seed), {digit: [] for digit in digits}
+    for _ in range(25):
+        z = torch.randn(2000, LATENT_DIM, generator=source).to(device)
+        read_digit, sure = read(classifier, sample(generator, z))
+        for digit, latents in found.items():
+            latents.extend(z[(read_digit == digit) & (sure >= confidence)][: count - len(latents)])
+        if all(len(latents) == count for latents in found.values()):
+            return {digit: torch.stack(latents) for digit, latents in found.items()}
+    missing = [digit for digit, latents in found.items() if len(latents) < count]
+    raise utils.InputError(
+        f"of 50,000 samples too few are read as {missing} with confidence {confidence:g}: the generator does not draw "
+        "these digits well enough; train it longer, or lower --confidence"
+    )
+
+
+def load_classifier(path, device):
+    """The classifier saved at `path`, in eval mode, and what classifier.json says of it.
+
+    Raises utils.InputError if the file is missing, damaged or of another kind.
+    """
+    checkpoint = utils.load_checkpoint(path, "classifier", device)
+    classifier = Classifier().to(device)
+    try:
+        classifier.load_state_dict(checkpoint["model"])
+    except (KeyError, RuntimeError):
+        raise utils.InputError(f"{path}: its weights do not fit the network of classifier.py") from None
+    return classifier.eval(), checkpoint["result"]
+
+
+def train(args):
+    """Train, measure on the test digits, save; returns what is written to classifier.json."""
+    started, device = time.perf_counter(), utils.pick_device(args.device, args.threads)
+    images, labels = (tensor.to(device) for tensor in dataset.load(args))
+    test_images, test_labels = (tensor.to(device) for tensor in dataset.load(args, train=False))
+
+    torch.manual_seed(args.seed)
+    classifier = Classifier().to(device)
+    steps = args.epochs * -(-len(images) // args.batch_size)
+    adam = torch.optim.Adam(classifier.parameters(), lr=args.lr, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, max_lr=args.lr, total_steps=steps)
+    bar = tqdm(total=steps, desc="classifier", unit="step")
+    for _ in range(args.epochs):
+        for batch in torch.randperm(len(images), device=device).split(args.batch_size):
+            loss = F.cross_entropy(classifier(dataset.scale(images[batch])), labels[batch])
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            schedule.step()
+            bar.update()
+    bar.close()
+
+    classifier.half().float().eval()  # measured as it is saved
+    accuracy = (read(classifier, dataset.scale(test_images))[0] == test_labels).float().mean().item()
+    result = {
+        "dataset": args.dataset,
+        "test_accuracy": accuracy,
+        "test_images": len(test_images),
+        "config": {name: getattr(args, name) for name in ("seed", "epochs", "batch_size", "lr", "dataset", "limit")},
+        "seconds": time.perf_counter() - started,
+        "provenance": utils.provenance(device),
+    }
+    weights = {name: tensor.half().cpu() for name, tensor in classifier.state_dict().items()}
+    utils.save_checkpoint(args.out_dir / "classifier.pt", {"kind": "classifier", "model": weights, "result": result})
+    utils.save_json(args.out_dir / "classifier.json", result)
+    return result
+
+
+def main():
+    parser = utils.Parser("Train the reader of digits.")
+    count = utils.number(int, low=1)
+    parser.add_argument("--epochs", type=count, default=5, help="passes over the training images")
+    parser.add_argument("--batch-size", type=count, default=128, help="images a step")
+    parser.add_argument("--lr", type=utils.number(float, above=0), default=3e-3, help="Adam's peak learning rate")
+    dataset.add_data_options(parser)
+    utils.add_common_options(parser)
+    args = parser.parse_args()
+    utils.choose_folders(args)
+    result = train(args)
+    print(
+        f"{utils.TITLES[args.dataset]}: {result['test_accuracy']:.2%} of {result['test_images']:,} test digits read "
+        f"correctly after {result['seconds']:.0f} s; saved to {args.out_dir / 'classifier.pt'}"
+    )
+
+
+if __name__ == "__main__":
+    utils.run(main)

@@ -1,0 +1,289 @@
+"""Train the report's MLP GAN: one run, from options to checkpoint, history and sample grids.
+
+    python train.py                                     # the balanced networks, 200 epochs of MNIST
+    python train.py --arch initial --epochs 50          # the discriminator that the report began with
+    python train.py --arch initial --bn-eps 0.8 --epochs 50   # ... with the BatchNorm slip that makes it overpower G
+    python train.py --dataset typeset --limit 6000 --epochs 3 # a try without any download
+    python train.py --resume                            # go on after a stop, as if there had been none
+
+A run lives in its own folder, `<out-dir>/<name>/`:
+
+    config.json      options, seed, data set, versions, commit
+    checkpoint.pt    after every epoch: networks, optimizers, random states, history
+    history.pt       one row a step, the columns named in HISTORY
+    samples.pt       {epoch: (25, 784) uint8}, always from the same 25 latents, in eval mode
+    samples.png, losses.png
+    result.json      written last: a folder that has it holds a finished run
+"""
+
+import json
+import math
+import time
+
+import torch
+from torch.nn.utils import get_total_norm
+from tqdm import tqdm
+
+import dataset
+import utils
+from gan import DISCRIMINATORS, LATENT_DIM, Discriminator, Generator, discriminator_loss, generator_loss, sample
+
+# One row of history a step. D's numbers are those of its own training batch, with dropout where it has dropout.
+HISTORY = ("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy", "g_grad_norm")
+GRID_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200)
+
+
+def parse_args(argv=None):
+    """The options of one run; `argv` defaults to the command line."""
+    parser = utils.Parser("Train the MLP GAN.")
+    count, rate = utils.number(int, low=1), utils.number(float, above=0)
+    parser.add_argument("--arch", choices=DISCRIMINATORS, default="balanced", help="which discriminator")
+    parser.add_argument("--epochs", type=count, default=200, help="passes over the training images")
+    parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
+    parser.add_argument("--lr", type=rate, default=2e-4, help="Adam's learning rate, of both networks")
+    parser.add_argument(
+        "--beta1", type=utils.number(float, low=0, below=1), default=0.5, help="Adam's decay of the mean gradient"
+    )
+    parser.add_argument("--bn-eps", type=rate, default=1e-5, help="BatchNorm's eps in the generator (see gan.py)")
+    parser.add_argument(
+        "--loss", choices=["non-saturating", "minimax"], default="non-saturating", help="what G minimises"
+    )
+    parser.add_argument("--grid-epochs", type=count, nargs="*", default=GRID_EPOCHS, help="epochs to draw samples at")
+    parser.add_argument("--name", help="the run's folder (default: arch, bn-eps and seed)")
+    parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    dataset.add_data_options(parser)
+    utils.add_common_options(parser)
+    args = parser.parse_args(argv)
+    utils.choose_folders(args)
+    args.name = args.name or f"{args.arch}_eps{args.bn_eps:g}_seed{args.seed}"
+    return args
+
+
+def train(args, position=0):
+    """Train as `args` say and return the result that is also written to result.json.
+
+    `position` is the line of the progress bar when several runs are under way.
+    Raises utils.InputError for data or checkpoints that do not fit, FloatingPointError when a loss is not finite.
+    """
+    folder, started = args.out_dir / args.name, time.perf_counter()
+    config = {name: value for name, value in vars(args).items() if name not in NOT_CONFIG}
+    config["grid_epochs"] = list(args.grid_epochs)
+    device = utils.pick_device(args.device, args.threads)
+    checkpoint = load_run(folder, config) if args.resume else None
+    if checkpoint and (folder / "result.json").exists():
+        return json.loads((folder / "result.json").read_text())
+
+    images, _ = dataset.load(args)
+    if len(images) < args.batch_size:
+        raise utils.InputError(f"--batch-size {args.batch_size} is larger than the {len(images)} training images")
+    images = images.to(device)
+
+    torch.manual_seed(args.seed)
+    generator = Generator(bn_eps=args.bn_eps).to(device)
+    discriminator = Discriminator(**DISCRIMINATORS[args.arch]).to(device)
+    # beta1 = 0.5 (Radford et al. 2015): with 0.9 Adam's momentum carries D and G past each other.
+    optimizers = [
+        torch.optim.Adam(network.parameters(), lr=args.lr, betas=(args.beta1, 0.999), fused=True)
+        for network in (generator, discriminator)
+    ]
+    fixed_z = torch.randn(25, LATENT_DIM, generator=torch.Generator().manual_seed(args.seed)).to(device)
+    state = {"epoch": 0, "seconds": 0.0, "history": torch.empty(0, len(HISTORY)), "samples": {}}
+    parts = {"generator": generator, "discriminator": discriminator, "adam_g": optimizers[0], "adam_d": optimizers[1]}
+    if checkpoint:
+        for name, part in parts.items():
+            part.load_state_dict(checkpoint[name])
+        state = {name: checkpoint[name] for name in state}
+        restore_rng(checkpoint["rng"])
+    else:
+        (folder / "result.json").unlink(missing_ok=True)
+        utils.save_json(folder / "config.json", config | utils.provenance(device))
+
+    before = state["seconds"]
+    bar = tqdm(range(state["epoch"] + 1, args.epochs + 1), desc=args.name, unit="epoch", position=position)
+    for epoch in bar:
+        rows = train_epoch(generator, discriminator, *optimizers, images, args.batch_size, args.loss)
+        check_finite(rows, epoch, folder)
+        state["epoch"], state["seconds"] = epoch, before + time.perf_counter() - started
+        state["history"] = torch.cat([state["history"], rows])
+        if epoch in args.grid_epochs or epoch == args.epochs:
+            state["samples"][epoch] = to_bytes(sample(generator, fixed_z))
+        states = {name: part.state_dict() for name, part in parts.items()}
+        utils.save_checkpoint(
+            folder / "checkpoint.pt", {"kind": "gan", "config": config, "rng": rng_state(), **state, **states}
+        )
+        bar.set_postfix({name: f"{value:.2f}" for name, value in zip(HISTORY, rows.mean(0).tolist(), strict=True)})
+    return finish(folder, config, state, device)
+
+
+def train_epoch(generator, discriminator, adam_g, adam_d, images, batch_size, loss):
+    """One pass over `images` in a new random order; returns the history (steps, columns) as a CPU tensor.
+
+    Nothing in the loop waits for the device: the history is read once, at the end.
+    """
+    generator.train()
+    discriminator.train()
+    order = torch.randperm(len(images), device=images.device)
+    batches = [batch for batch in order.split(batch_size) if len(batch) > 1]  # BatchNorm needs two
+    history = torch.empty(len(batches), len(HISTORY), device=images.device)
+    for row, batch in zip(history, batches, strict=True):
+        real = dataset.scale(images[batch])
+        z = torch.randn(len(batch), LATENT_DIM, device=images.device)
+        row.copy_(train_step(generator, discriminator, adam_g, adam_d, real, z, loss))
+    return history.cpu()
+
+
+def train_step(generator, discriminator, adam_g, adam_d, real, z, loss="non-saturating"):
+    """One step of D, then one of G, on real images (batch, 784) in [-1, 1] and latents z (batch, latent_dim).
+
+    The fakes are made once and serve both steps. Returns the history row as a tensor (6,).
+    """
+    fake = generator(z)
+
+    # D: maximise equation (7). One pass over both halves equals two, for D has no BatchNorm.
+    real_logits, fake_logits = discriminator(torch.cat([real, fake.detach()])).chunk(2)
+    d_loss = discriminator_loss(real_logits, fake_logits)
+    adam_d.zero_grad()
+    d_loss.backward()
+    adam_d.step()
+
+    # G: against the D that has just been updated, whose own gradients are not needed.
+    discriminator.requires_grad_(False)
+    g_loss = generator_loss(discriminator(fake), loss)
+    adam_g.zero_grad()
+    g_loss.backward()
+    g_grad_norm = get_total_norm([weight.grad for weight in generator.parameters()])
+    adam_g.step()
+    discriminator.requires_grad_(True)
+
+    with torch.no_grad():
+        d_accuracy = ((real_logits > 0).float().mean() + (fake_logits < 0).float().mean()) / 2
+        d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
+        return torch.stack([d_loss, g_loss, d_real, d_fake, d_accuracy, g_grad_norm])
+
+
+def check_finite(rows, epoch, folder):
+    """Stop a run whose losses or gradients are no longer numbers, before it overwrites its good checkpoint."""
+    bad = (~rows.isfinite().all(1)).nonzero()
+    if len(bad):
+        step = bad[0].item()
+        values = ", ".join(f"{name} {value:.4g}" for name, value in zip(HISTORY, rows[step].tolist(), strict=True))
+        raise FloatingPointError(
+            f"epoch {epoch}, step {step + 1}: {values}; try a smaller --lr. "
+            f"The last good state, if there is one, is {folder / 'checkpoint.pt'}"
+        )
+
+
+def finish(folder, config, state, device):
+    """Write what a finished run leaves beside its checkpoint, result.json last."""
+    history, samples = state["history"], state["samples"]
+    utils.save_checkpoint(folder / "history.pt", {"kind": "gan history", "columns": HISTORY, "rows": history})
+    utils.save_checkpoint(folder / "samples.pt", {"kind": "gan samples", "samples": samples})
+
+    figure, axes = utils.plt.subplots(1, len(samples), figsize=(2.6 * len(samples), 3), layout="constrained")
+    for ax, (epoch, grid) in zip([axes] if len(samples) == 1 else axes, samples.items(), strict=True):
+        utils.draw_images(ax, dataset.scale(grid), columns=5)
+        ax.set_title(f"epoch {epoch}")
+    utils.save_figure(figure, folder / "samples.png", describe(config), config["dataset"])
+
+    figure, ax = utils.plt.subplots(figsize=(8, 4.5), layout="constrained")
+    plot_losses(ax, history)
+    utils.save_figure(figure, folder / "losses.png", describe(config), config["dataset"])
+
+    last = history[-(len(history) // state["epoch"]) :].mean(0)
+    result = {
+        "epochs": state["epoch"],
+        "steps": len(history),
+        "last_epoch": dict(zip(HISTORY, last.tolist(), strict=True)),
+        "seconds": state["seconds"],
+        "config": config,
+        "provenance": utils.provenance(device),
+    }
+    utils.save_json(folder / "result.json", result)
+    return result
+
+
+def plot_losses(ax, history):
+    """Both losses against the step, thin as they come and thick as a running mean, with log 2 marked."""
+    for column, color, label in (0, "C0", "discriminator (mean of real and fake)"), (1, "C2", "generator"):
+        values = history[:, column].numpy()
+        ax.plot(values, color=color, lw=0.3, alpha=0.35, rasterized=True)
+        window = max(1, len(values) // 200)
+        smooth = torch.tensor(values[: len(values) // window * window]).reshape(-1, window).mean(1)
+        ax.plot([window * (i + 0.5) for i in range(len(smooth))], smooth, color=color, lw=1.8, label=label)
+    ax.axhline(math.log(2), color="0.3", lw=1, ls="--", label="log 2")
+    top = 1.15 * history[:, :2].max().item()  # leaves room for the legend
+    ax.set(xlabel="training step", ylabel="loss (nats)", xlim=(0, len(history)), ylim=(0, top))
+    ax.legend(loc="upper center", ncols=3)
+
+
+def describe(config):
+    """One line that says where a figure comes from."""
+    discriminator = DISCRIMINATORS[config["arch"]]
+    widths = "-".join(str(width) for width in (784, *discriminator["widths"], 1))
+    return (
+        f"{utils.TITLES[config['dataset']]}; {config['arch']} D {widths}, dropout {discriminator['dropout']:g}; "
+        f"G with BatchNorm eps {config['bn_eps']:g}; {config['loss']} loss; batch {config['batch_size']}, "
+        f"lr {config['lr']:g}, beta1 {config['beta1']:g}, {config['epochs']} epochs, seed {config['seed']}"
+    )
+
+
+NOT_CONFIG = {"resume", "out_dir", "figures_dir", "data_dir", "device", "threads", "name"}
+
+
+def load_run(folder, config):
+    """The checkpoint of the run in `folder`, if it was started with the same options.
+
+    Raises utils.InputError if there is none, or if an option contradicts it.
+    """
+    checkpoint = utils.load_checkpoint(folder / "checkpoint.pt", "gan")
+    for name, value in config.items():
+        if checkpoint["config"].get(name) != value:
+            option = "--" + name.replace("_", "-")
+            raise utils.InputError(
+                f"{option} {value} contradicts the run in {folder}, which has {checkpoint['config'].get(name)}; "
+                "leave out --resume to start anew"
+            )
+    return checkpoint
+
+
+def rng_state():
+    """The states of torch's random generators, for a checkpoint."""
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+
+def restore_rng(state):
+    """Put back what `rng_state` returned."""
+    torch.set_rng_state(state["cpu"])
+    if torch.cuda.is_available() and state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def to_bytes(images):
+    """Images in [-1, 1] as uint8, 0 to 255, on the CPU."""
+    return ((images + 1) * 127.5).round().to(torch.uint8).cpu()
+
+
+def load_generator(path, device):
+    """The generator in eval mode and the config of its training, from a run's checkpoint or an exported generator.pt.
+
+    Raises utils.InputError if the file is missing, damaged or of another kind.
+    """
+    checkpoint = utils.load_checkpoint(path, "gan", device)
+    generator = Generator(bn_eps=checkpoint["config"]["bn_eps"]).to(device)
+    try:
+        generator.load_state_dict(checkpoint["generator"])  # half precision is converted by the copy
+    except (KeyError, RuntimeError):
+        raise utils.InputError(f"{path}: its weights do not fit the generator of gan.py") from None
+    return generator.eval(), checkpoint["config"]
+
+
+def main():
+    args = parse_args()
+    result = train(args)
+    last = ", ".join(f"{name} {value:.3f}" for name, value in result["last_epoch"].items())
+    print(f"{result['epochs']} epochs in {result['seconds']:.0f} s; means of the last epoch: {last}")
+    print(f"checkpoint, samples and losses: {args.out_dir / args.name}")
+
+
+if __name__ == "__main__":
+    utils.run(main)
