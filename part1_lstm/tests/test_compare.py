@@ -1,0 +1,93 @@
+"""The sweep behind figure 1."""
+
+import json
+
+import pytest
+
+import compare
+import train
+from utils import InputError
+
+TINY = ["--lengths", "3", "8", "--seeds", "1", "--hidden-size", "4", "--total-len", "60", "--workers", "1"]
+
+
+def test_sweep_writes_figure_and_summary_and_skips_finished_runs(tmp_path, monkeypatch, capsys):
+    options = [*TINY, "--epochs", "2", "--out-dir", str(tmp_path / "out"), "--figures-dir", str(tmp_path / "figures")]
+    compare.main(options)
+    first = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert [(entry["cell"], entry["input_length"], entry["seed"]) for entry in first["runs"]] == [
+        ("lstm", 3, 0), ("lstm", 8, 0), ("rnn", 3, 0), ("rnn", 8, 0)
+    ]  # fmt: skip
+    assert all(entry["epochs"] == 2 or entry["reached"] for entry in first["runs"])
+    assert first["config"]["total_len"] == 60
+    figure = tmp_path / "figures" / "fig1_lstm_vs_rnn.png"
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert 10_000 < figure.stat().st_size < 400_000
+
+    def refuse(*_, **__):
+        raise AssertionError("a run was started")
+
+    figure.unlink()
+    monkeypatch.setattr(compare, "ProcessPoolExecutor", refuse)
+    compare.main(options)
+    second = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert (second["runs"], second["summary"]) == (first["runs"], first["summary"])
+    assert figure.exists()
+
+    for changed in (["--epochs", "3"], ["--seeds", "2"], ["--lr", "0.1"]):  # other runs than the finished ones
+        with pytest.raises(AssertionError, match="a run was started"):
+            compare.main([*options, *changed])
+
+
+def test_a_run_of_the_sweep_is_the_run_of_train(tmp_path):
+    """Same options, same numbers: the sweep has no training of its own."""
+    plans = compare.plan(compare.parse_args([*TINY, "--epochs", "2", "--seed", "5", "--out-dir", str(tmp_path)]))
+    assert [(plan.input_length, plan.cell, plan.seed) for plan in plans] == [
+        (8, "rnn", 5), (8, "lstm", 5), (3, "rnn", 5), (3, "lstm", 5)
+    ]  # fmt: skip
+    options = ["--cell", "rnn", "--input-length", "8", "--hidden-size", "4", "--total-len", "60", "--epochs", "2"]
+    alone = train.parse_args([*options, "--seed", "5", "--out-dir", str(tmp_path)])
+    assert train.settings(plans[0]) == train.settings(alone)
+
+
+def test_default_sweep_has_the_report_s_protocol():
+    plans = compare.plan(compare.parse_args([]))
+    assert len(plans) == 9 * 2 * 5
+    protocol = {"batch_size": 128, "hidden_size": 128, "lr": 0.001, "epochs": 100, "clip": 10.0, "total_len": 10_000}
+    protocol |= {"train_portion": 0.8, "stop_at": 0.99}
+    for plan in plans:
+        assert {name: getattr(plan, name) for name in protocol} == protocol
+
+
+def test_summary():
+    runs = [
+        {"cell": cell, "input_length": 9, "best_val_accuracy": best, "test_accuracy": test, "reached": best > 0.9}
+        | {"epochs": epochs}
+        for cell, best, test, epochs in (
+            ("lstm", 1.0, 0.9, 3), ("lstm", 0.4, 0.2, 100), ("lstm", 0.95, 0.7, 5), ("rnn", 0.5, None, 100)
+        )
+    ]  # fmt: skip
+    lstm, rnn = compare.summarise(runs)
+    assert (lstm["median"], lstm["median_test_accuracy"], lstm["median_epochs"], lstm["runs"]) == (0.95, 0.7, 5, 3)
+    assert lstm["mean"] == pytest.approx(2.35 / 3)
+    assert lstm["std"] == pytest.approx(0.33292, abs=1e-5)
+    assert lstm["success_rate"] == pytest.approx(2 / 3)
+    assert (rnn["std"], rnn["median_test_accuracy"], rnn["success_rate"]) == (0.0, None, 0.0)
+
+
+@pytest.mark.parametrize(
+    "bad", [["--lengths", "3", "1001"], ["--lengths"], ["--seeds", "0"], ["--workers", "0"], ["--epochs", "0"]]
+)
+def test_bad_options_exit_with_2(bad, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        compare.parse_args(bad)
+    assert exit_info.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert bad[0] in error
+
+
+def test_lengths_that_leave_a_split_empty_are_refused_before_any_run(tmp_path):
+    with pytest.raises(InputError, match="--train-portion"):
+        compare.main(["--lengths", "25", "1", "--train-portion", "0.99", "--out-dir", str(tmp_path)])
+    assert not list(tmp_path.iterdir())

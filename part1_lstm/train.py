@@ -1,0 +1,291 @@
+"""Train an LSTM or a vanilla RNN on palindromes: one run, with early stopping, checkpoint and learning curve.
+
+    python train.py                                     the report's main run: LSTM, 25 digits
+    python train.py --cell rnn --input-length 10        the baseline on short sequences
+    python train.py --resume                            go on where that run was stopped, bit for bit
+
+A run writes into its folder, OUT_DIR/lstm_T25_rmsprop_seed0 for the first line above:
+
+    config.json      options, versions, device, git commit
+    history.json     one entry an epoch: loss and accuracy on both splits, updates, gradient norm before clipping
+    checkpoint.pt    after every epoch: weights, optimizer, random number generators, history
+    curve.png        loss and accuracy over epochs
+    result.json      at the end: accuracies, epochs and updates needed; it is there only if the run came to its end
+
+Early stopping looks at the validation split, so the accuracy there is a little flattered. The test accuracy (final
+weights) is measured on fresh palindromes that neither split holds; it is null where none exist: with the default
+--total-len, up to input length 7 the two splits hold them all.
+"""
+
+import json
+import math
+import sys
+import time
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+import dataset
+from lstm import LSTM
+from rnn import VanillaRNN
+from utils import (
+    InputError,
+    Parser,
+    add_common_options,
+    load_checkpoint,
+    number,
+    pick_device,
+    provenance,
+    run,
+    save_checkpoint,
+    save_figure,
+    save_json,
+)
+
+CELLS = {"lstm": LSTM, "rnn": VanillaRNN}
+OPTIMIZERS = {"rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam}
+CHECKPOINT_KIND = "part1 run"
+EVALUATION_BATCH = 1000  # rows at once: bounds the memory at long inputs, changes no result
+
+
+def add_training_options(parser):
+    """Add the hyper-parameters, with the report's values; compare.py has the same ones."""
+    parser.add_argument("--hidden-size", type=number(int, low=1, high=65536), default=128, help="hidden units")
+    parser.add_argument("--batch-size", type=number(int, low=1), default=128, help="palindromes an update")
+    parser.add_argument(
+        "--optimizer",
+        choices=sorted(OPTIMIZERS),
+        default="rmsprop",
+        help="the report names none: rmsprop is the exercise's, and the one that fits 'fewer than 30 epochs'",
+    )
+    parser.add_argument("--lr", type=number(float, above=0), default=1e-3, help="learning rate")
+    parser.add_argument("--epochs", type=number(int, low=1), default=100, help="at most so many passes over the data")
+    parser.add_argument("--clip", type=number(float, above=0), default=10.0, help="largest gradient norm")
+    parser.add_argument(
+        "--total-len",
+        type=number(int, low=2, high=dataset.MAX_TOTAL_LEN),
+        default=10_000,
+        help="palindromes in both splits together; cut to those that exist",
+    )
+    parser.add_argument(
+        "--train-portion", type=number(float, above=0, below=1), default=0.8, help="share of them to train on"
+    )
+    parser.add_argument(
+        "--stop-at", type=number(float, above=0), default=0.99, help="validation accuracy to stop at (above 1: never)"
+    )
+    parser.add_argument("--data-seed", type=number(int, low=0), default=42, help="draws the palindromes")
+
+
+def parse_args(argv=None):
+    """The options of one run as a Namespace; a bad one is named in one line and exits with code 2."""
+    parser = Parser("Train an LSTM or a vanilla RNN to predict the last digit of palindromes.")
+    parser.add_argument("--cell", choices=sorted(CELLS), default="lstm", help="the recurrent network")
+    parser.add_argument(
+        "--input-length",
+        type=number(int, low=1, high=dataset.MAX_INPUT_LENGTH),
+        default=25,
+        help="digits that are read, the report's T",
+    )
+    add_training_options(parser)
+    parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    add_common_options(parser)
+    return parser.parse_args(argv)
+
+
+def settings(args):
+    """The options that fix a run's numbers, as a dictionary; device and threads are provenance."""
+    elsewhere = {"resume", "device", "threads", "out_dir", "figures_dir"}
+    return {name: value for name, value in vars(args).items() if name not in elsewhere}
+
+
+def run_name(args):
+    """The name of the run's folder, such as lstm_T25_rmsprop_seed0."""
+    return f"{args.cell}_T{args.input_length}_{args.optimizer}_seed{args.seed}"
+
+
+@torch.no_grad()
+def evaluate(model, digits, targets):
+    """Mean cross entropy and accuracy over all rows: digits (rows, time), targets int64 (rows) -> two floats."""
+    totals = torch.zeros(2, device=digits.device)
+    for part, target in zip(digits.split(EVALUATION_BATCH), targets.split(EVALUATION_BATCH), strict=True):
+        logits = model(part.long())
+        correct = (logits.argmax(dim=1) == target).sum()
+        totals += torch.stack([F.cross_entropy(logits, target, reduction="sum"), correct])
+    loss, correct = totals.tolist()
+    return loss / len(targets), correct / len(targets)
+
+
+def train_epoch(model, optimizer, digits, targets, order, batch_size, clip):
+    """One pass over the rows in the given order; the last batch may be smaller.
+
+    digits (rows, time), targets and order int64 (rows). Returns floats: mean loss and accuracy of the batches, each
+    as it was met before its own update, and the mean gradient norm before clipping.
+    """
+    totals = torch.zeros(3, device=digits.device)
+    batches = order.split(batch_size)
+    for batch in batches:
+        target = targets[batch]
+        logits = model(digits[batch].long())
+        loss = F.cross_entropy(logits, target)  # takes logits: it contains the softmax
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip)  # the gradient exists, and no step has used it
+        optimizer.step()
+        correct = (logits.detach().argmax(dim=1) == target).sum()
+        totals += torch.stack([loss.detach() * len(batch), correct, norm])  # stays on the device: no waiting a step
+    loss, correct, norm = totals.tolist()
+    return loss / len(order), correct / len(order), norm / len(batches)
+
+
+def plot_curve(history, config, path):
+    """Write loss and accuracy over epochs, on both splits, to `path`."""
+    epochs = [entry["epoch"] for entry in history]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for axes, quantity in ((left, "loss"), (right, "accuracy")):
+        for split, label in (("train", "training (running)"), ("val", "validation")):
+            axes.plot(epochs, [entry[f"{split}_{quantity}"] for entry in history], marker=".", label=label)
+        axes.set(xlabel="epoch", ylabel=quantity)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    left.axhline(math.log(10), color="0.6", linestyle=":", label="random guess, ln 10")
+    right.axhline(0.1, color="0.6", linestyle=":", label="random guess")
+    right.axhline(config["stop_at"], color="0.3", linestyle="--", linewidth=1, label=f"stop at {config['stop_at']:g}")
+    right.set_ylim(0, 1.03)
+    left.legend(fontsize=8)
+    right.legend(fontsize=8)
+    figure.suptitle(f"{config['cell'].upper()} on palindromes, {config['input_length']} digits read")
+    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
+    keys = ("optimizer", "lr", "batch_size", "hidden_size", "total_len", "seed", "data_seed")
+    save_figure(figure, path, "train.py: " + ", ".join(f"{key} {config[key]}" for key in keys))
+
+
+def restore(path, args, model, optimizer, shuffle, device):
+    """Put the checkpoint's state into model, optimizer and generators; return its history and the seconds spent.
+
+    Raises InputError if the file is missing or damaged, or if an option other than --epochs contradicts it.
+    """
+    checkpoint = load_checkpoint(path, CHECKPOINT_KIND, device)
+    saved = checkpoint["config"]
+    differing = [name for name, value in settings(args).items() if name != "epochs" and saved.get(name) != value]
+    if differing:
+        names = ", ".join(
+            f"--{name.replace('_', '-')} is {getattr(args, name)} but was {saved.get(name)}" for name in differing
+        )
+        raise InputError(f"--resume: the options contradict the checkpoint: {names}")
+    model.load_state_dict(checkpoint["model"])
+    optimizer.load_state_dict(checkpoint["optimizer"])
+    torch.set_rng_state(checkpoint["rng"]["torch"].cpu())
+    shuffle.set_state(checkpoint["rng"]["shuffle"].cpu())
+    return checkpoint["history"], checkpoint["seconds"]
+
+
+def train(args, progress=True, result_only=False):
+    """Train one run as `args` (see parse_args) say, write its files, return what result.json holds.
+
+    `result_only` leaves out checkpoint and curve, for a sweep of many short runs.
+    Raises InputError for options that do not fit together, before anything is written, and for a loss not finite.
+    """
+    start = time.perf_counter()
+    device = pick_device(args.device, args.threads)
+    config = settings(args)
+    folder = args.out_dir / run_name(args)
+    data = dataset.load(args.input_length, args.total_len, args.train_portion, args.data_seed, args.seed, device)
+    (digits, targets), validation, test = data["train"], data["validation"], data["test"]
+
+    torch.manual_seed(args.seed)
+    model = CELLS[args.cell](hidden_size=args.hidden_size).to(device)
+    optimizer = OPTIMIZERS[args.optimizer](model.parameters(), lr=args.lr)
+    shuffle = torch.Generator().manual_seed(args.seed)  # on the CPU: the same batches on every device
+    history = []
+    if args.resume:
+        history, seconds = restore(folder / "checkpoint.pt", args, model, optimizer, shuffle, device)
+        start -= seconds
+
+    def reached():
+        return bool(history) and history[-1]["val_accuracy"] >= args.stop_at
+
+    if (reached() or len(history) >= args.epochs) and (folder / "result.json").exists():
+        if progress:
+            print(f"{folder}: finished after {len(history)} epochs, nothing to resume")
+        return json.loads((folder / "result.json").read_text())
+
+    origin = provenance(device)
+    (folder / "result.json").unlink(missing_ok=True)  # it would belong to another run than the files beside it
+    save_json(folder / "config.json", {"config": config, "provenance": origin})
+    rows = len(targets) + len(validation[1])
+    if progress and rows < args.total_len:
+        print(f"only {rows} palindromes of {args.input_length + 1} digits exist: --total-len {args.total_len} is cut")
+
+    with tqdm(total=args.epochs, initial=len(history), desc=run_name(args), unit="epoch", disable=not progress) as bar:
+        while not reached() and len(history) < args.epochs:
+            epoch = len(history) + 1
+            order = torch.randperm(len(targets), generator=shuffle).to(device)
+            loss, accuracy, norm = train_epoch(model, optimizer, digits, targets, order, args.batch_size, args.clip)
+            val_loss, val_accuracy = evaluate(model, *validation)
+            if not (math.isfinite(loss) and math.isfinite(val_loss)):
+                message = f"{run_name(args)}: the loss is {loss} (validation {val_loss}) after epoch {epoch}"
+                raise InputError(message + ": try a smaller --lr")
+            entry = {
+                "epoch": epoch,
+                "updates": epoch * math.ceil(len(targets) / args.batch_size),
+                "train_loss": loss,
+                "train_accuracy": accuracy,
+                "val_loss": val_loss,
+                "val_accuracy": val_accuracy,
+                "grad_norm": norm,
+            }
+            history.append(entry)
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.3f}", val_accuracy=f"{val_accuracy:.4f}", updates=entry["updates"])
+            if not result_only:
+                save_json(folder / "history.json", history)
+                checkpoint = {
+                    "kind": CHECKPOINT_KIND,
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "epoch": epoch,
+                    "rng": {"torch": torch.get_rng_state(), "shuffle": shuffle.get_state()},
+                    "history": history,
+                    "seconds": time.perf_counter() - start,
+                    "config": config,
+                }
+                save_checkpoint(folder / "checkpoint.pt", checkpoint)
+
+    result = {
+        "best_val_accuracy": max(entry["val_accuracy"] for entry in history),
+        "val_accuracy": history[-1]["val_accuracy"],
+        "test_accuracy": evaluate(model, *test)[1] if len(test[1]) else None,
+        "epochs": len(history),
+        "updates": history[-1]["updates"],
+        "reached": reached(),
+        "rows": {name: len(part[1]) for name, part in data.items()},
+        "seconds": time.perf_counter() - start,
+        "config": config,
+        "provenance": origin,
+    }
+    save_json(folder / "history.json", history)
+    if not result_only:
+        plot_curve(history, config, folder / "curve.png")
+    save_json(folder / "result.json", result)
+    return result
+
+
+def main(argv=None):
+    """Run from the command line and print the outcome."""
+    args = parse_args(argv)
+    try:
+        result = train(args)
+    except KeyboardInterrupt:  # run() has a message of its own, but here the same command alone would start anew
+        sys.exit(print("\ntrain.py: stopped; the same command with --resume goes on", file=sys.stderr) or 130)
+    test = "none exist" if result["test_accuracy"] is None else f"{result['test_accuracy']:.4f}"
+    print(
+        f"{'reached' if result['reached'] else 'did not reach'} {args.stop_at:g} validation accuracy "
+        f"in {result['epochs']} epochs ({result['updates']} updates, {result['seconds']:.1f} s): "
+        f"validation {result['val_accuracy']:.4f}, fresh palindromes {test}"
+    )
+    print(args.out_dir / run_name(args))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,182 @@
+"""What every script of this part shares: options, errors, device, and files that are written whole.
+
+Both parts carry a file like this one, so that each folder works when it is copied out alone.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+import torch
+
+matplotlib.use("Agg")  # chosen before pyplot is imported: no screen is needed
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).resolve().parent
+FIGURES = HERE.parent / "figures"
+RESULTS = HERE.parent / "results" / HERE.name
+
+plt.style.use(["seaborn-v0_8-whitegrid", "seaborn-v0_8-colorblind"])
+plt.rcParams.update({"font.size": 11, "axes.titlesize": 12, "legend.frameon": True, "figure.dpi": 150})
+
+
+class InputError(ValueError):
+    """A bad option or input file; `run` prints it as one line and exits with code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one-line errors, defaults in the help text and no abbreviated options."""
+
+    def __init__(self, description):
+        super().__init__(
+            description=description, allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
+def number(kind, low=None, high=None, above=None, below=None):
+    """An argparse type: an int or float within low <= value <= high and above < value < below."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {'an integer' if kind is int else 'a number'}") from None
+        bounds = [
+            (low is None or value >= low, f"at least {low}"),
+            (high is None or value <= high, f"at most {high}"),
+            (above is None or value > above, f"more than {above}"),
+            (below is None or value < below, f"less than {below}"),
+        ]
+        for holds, wanted in bounds:  # NaN fails every comparison, so it is refused as well
+            if not holds:
+                raise argparse.ArgumentTypeError(f"{text} is out of range: it must be {wanted}")
+        if value in (float("inf"), float("-inf")):
+            raise argparse.ArgumentTypeError(f"{text} is out of range: it must be finite")
+        return value
+
+    return parse
+
+
+def add_common_options(parser, seed=0):
+    """Add the options that every script has: seed, device, threads and the two output folders."""
+    parser.add_argument("--seed", type=number(int, low=0, below=2**31), default=seed, help="fixes every random number")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="where to compute")
+    parser.add_argument(
+        "--threads", type=number(int, low=0, high=1024), default=0, help="CPU threads (0: what torch picks)"
+    )
+    parser.add_argument("--out-dir", type=Path, default=RESULTS, help="folder for results and checkpoints")
+    parser.add_argument("--figures-dir", type=Path, default=FIGURES, help="folder for figures")
+
+
+def pick_device(name="auto", threads=0):
+    """The torch.device called `name`; `auto` takes the accelerator that torch reports, else the CPU.
+
+    Raises InputError if that device is not on this machine.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    found = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = "cuda" if found["cuda"] else "mps" if found["mps"] else "cpu"
+    if not found[name]:
+        raise InputError(f"--device {name}: torch finds no {name} device on this machine; use --device cpu")
+    return torch.device(name)
+
+
+@contextmanager
+def written_whole(path):
+    """Yield a temporary path beside `path` and rename it to `path` once its bytes are on disk.
+
+    A reader sees the old file or the new one, never half of one, also when the process is killed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_json(path, data):
+    """Write `data` as indented JSON, whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=1, default=str) + "\n")
+
+
+def save_checkpoint(path, checkpoint):
+    """Write a dictionary of tensors and plain values with torch.save, whole or not at all."""
+    with written_whole(path) as temporary:
+        torch.save(checkpoint, temporary)
+
+
+def load_checkpoint(path, kind, device="cpu"):
+    """Read a checkpoint whose entry `kind` says what it holds; nothing in the file is run.
+
+    Raises InputError, in one line, if the file is missing, damaged, or holds something else.
+    """
+    try:
+        checkpoint = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such checkpoint") from None
+    except Exception as error:  # torch raises many kinds for a damaged or foreign file
+        reason = str(error).split("\n")[0][:120]
+        raise InputError(f"{path}: this is not a checkpoint that can be read ({reason})") from None
+    found = checkpoint.get("kind") if isinstance(checkpoint, dict) else type(checkpoint).__name__
+    if found != kind:
+        raise InputError(f"{path}: a checkpoint of kind {kind!r} is needed, this file holds {found!r}")
+    return checkpoint
+
+
+def save_figure(figure, path, source):
+    """Write a figure as PNG, with its source (data set, seeds, settings) as a small line at the foot."""
+    figure.supxlabel(source, x=0.005, ha="left", fontsize=6.5, color="0.35")
+    with written_whole(path) as temporary:
+        figure.savefig(temporary)
+    plt.close(figure)
+
+
+def provenance(device):
+    """Where a result comes from: versions, device, threads, and the git commit of the code."""
+
+    def git(*command):
+        answer = subprocess.run(["git", "-C", str(HERE), *command], capture_output=True, text=True)
+        return answer.stdout.strip() if answer.returncode == 0 else None
+
+    try:
+        commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", ".")
+    except OSError:  # git is not installed
+        commit, changes = None, None
+    return {
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"{device.type} ({platform.machine()})",
+        "threads": torch.get_num_threads(),
+        "git_commit": commit,
+        "git_clean": None if commit is None else changes == "",
+    }
+
+
+def run(main):
+    """Call `main` as a script: errors that a user can mend become one line, not a traceback."""
+    name = Path(sys.argv[0]).name
+    try:
+        main()
+    except InputError as error:
+        sys.exit(print(f"{name}: {error}", file=sys.stderr) or 2)
+    except OSError as error:
+        sys.exit(print(f"{name}: {error}", file=sys.stderr) or 1)
+    except KeyboardInterrupt:
+        sys.exit(print(f"\n{name}: stopped; the same command goes on where it was", file=sys.stderr) or 130)
