@@ -19,7 +19,6 @@ weights) is measured on fresh palindromes that neither split holds; it is null w
 
 import json
 import math
-import sys
 import time
 
 import matplotlib.pyplot as plt
@@ -274,10 +273,7 @@ def train(args, progress=True, result_only=False):
 def main(argv=None):
     """Run from the command line and print the outcome."""
     args = parse_args(argv)
-    try:
-        result = train(args)
-    except KeyboardInterrupt:  # run() has a message of its own, but here the same command alone would start anew
-        sys.exit(print("\ntrain.py: stopped; the same command with --resume goes on", file=sys.stderr) or 130)
+    result = train(args)
     test = "none exist" if result["test_accuracy"] is None else f"{result['test_accuracy']:.4f}"
     print(
         f"{'reached' if result['reached'] else 'did not reach'} {args.stop_at:g} validation accuracy "
@@ -288,4 +284,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, after_stop="the same command with --resume goes on after the last whole epoch")

@@ -169,14 +169,17 @@ def provenance(device):
     }
 
 
-def run(main):
-    """Call `main` as a script: errors that a user can mend become one line, not a traceback."""
+def run(main, after_stop="the same command goes on where it was"):
+    """Call `main` as a script: errors that a user can mend become one line, not a traceback.
+
+    Exit codes: 2 bad options or input, 1 a failed disk or a diverged run, 130 Ctrl-C, answered with `after_stop`.
+    """
     name = Path(sys.argv[0]).name
     try:
         main()
     except InputError as error:
         sys.exit(print(f"{name}: {error}", file=sys.stderr) or 2)
-    except OSError as error:
+    except (OSError, FloatingPointError) as error:
         sys.exit(print(f"{name}: {error}", file=sys.stderr) or 1)
     except KeyboardInterrupt:
-        sys.exit(print(f"\n{name}: stopped; the same command goes on where it was", file=sys.stderr) or 130)
+        sys.exit(print(f"\n{name}: stopped; {after_stop}", file=sys.stderr) or 130)

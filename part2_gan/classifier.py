@@ -50,17 +50,17 @@ def read(classifier, images):
     return digit, confidence
 
 
-def find_latents(generator, classifier, digits, seed, count=1, confidence=0.99):
+def find_latents(generator, classifier, digits, seed, count=1, confidence=0.99, tries=50_000):
     """For each of `digits` the first `count` latents, in the order of the seed, that are surely read as that digit.
 
     Nobody picks by eye: z comes from N(0, 1) with `seed`, and is taken if the classifier reads its image as the digit
     with at least `confidence`.
 
-    Returns {digit: z (count, latent_dim)}; raises utils.InputError if 50,000 samples hold too few of one digit.
+    Returns {digit: z (count, latent_dim)}; raises utils.InputError if `tries` samples hold too few of one digit.
     """
     device = next(generator.parameters()).device
     source, found = torch.Generator().manual_seed(seed), {digit: [] for digit in digits}
-    for _ in range(25):
+    for _ in range(0, tries, 2000):
         z = torch.randn(2000, LATENT_DIM, generator=source).to(device)
         read_digit, sure = read(classifier, sample(generator, z))
         for digit, latents in found.items():
@@ -69,7 +69,7 @@ def find_latents(generator, classifier, digits, seed, count=1, confidence=0.99):
             return {digit: torch.stack(latents) for digit, latents in found.items()}
     missing = [digit for digit, latents in found.items() if len(latents) < count]
     raise utils.InputError(
-        f"of 50,000 samples too few are read as {missing} with confidence {confidence:g}: the generator does not draw "
+        f"of {tries:,} samples too few are read as {missing} with confidence {confidence:g}: the generator does not draw "
         "these digits well enough; train it longer, or lower --confidence"
     )
 

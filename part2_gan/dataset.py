@@ -81,7 +81,7 @@ def mnist(data_dir, train=True):
             digits = MNIST(data_dir, train=train)
         except RuntimeError:  # not there yet
             digits = MNIST(data_dir, train=train, download=True)
-    except (RuntimeError, OSError, ValueError) as error:
+    except Exception as error:  # torchvision raises many kinds for files that are missing or damaged
         reason = str(error).strip().split("\n")[0]
         raise utils.InputError(
             f"MNIST is not in {data_dir} and cannot be downloaded ({reason}); "

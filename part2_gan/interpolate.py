@@ -24,8 +24,8 @@ from train import load_generator
 
 def add_latent_options(parser):
     """Add the options of scripts that look into a trained generator's latent space."""
-    parser.add_argument("--checkpoint", type=Path, help="the generator (default: generator.pt in --out-dir)")
-    parser.add_argument("--classifier", type=Path, help="the reader of digits (default: classifier.pt in --out-dir)")
+    parser.add_argument("--checkpoint", type=Path, help="the generator (default: the one in the repo)")
+    parser.add_argument("--classifier", type=Path, help="the reader of digits (default: the one in the repo)")
     parser.add_argument(
         "--confidence", type=utils.number(float, low=0, high=1), default=0.99, help="how sure the ends must be read"
     )
@@ -41,9 +41,9 @@ def load_networks(args):
     """
     utils.choose_folders(args)
     device = utils.pick_device(args.device, args.threads)
-    path = args.checkpoint or args.out_dir / "generator.pt"
-    generator, config = load_generator(path, device)
-    classifier, reader = load_classifier(args.classifier or args.out_dir / "classifier.pt", device)
+    repo = utils.subfolder(utils.RESULTS, args.dataset)
+    generator, config = load_generator(args.checkpoint or repo / "generator.pt", device)
+    classifier, reader = load_classifier(args.classifier or repo / "classifier.pt", device)
     for name, found in ("generator", config["dataset"]), ("classifier", reader["dataset"]):
         if found != args.dataset:
             raise utils.InputError(f"the {name} was trained on {found}, not on {args.dataset}: say --dataset {found}")

@@ -208,7 +208,7 @@ def plot_losses(ax, history):
         values = history[:, column].numpy()
         ax.plot(values, color=color, lw=0.3, alpha=0.35, rasterized=True)
         window = max(1, len(values) // 200)
-        smooth = torch.tensor(values[: len(values) // window * window]).reshape(-1, window).mean(1)
+        smooth = values[: len(values) // window * window].reshape(-1, window).mean(1)
         ax.plot([window * (i + 0.5) for i in range(len(smooth))], smooth, color=color, lw=1.8, label=label)
     ax.axhline(math.log(2), color="0.3", lw=1, ls="--", label="log 2")
     top = 1.15 * history[:, :2].max().item()  # leaves room for the legend
@@ -286,4 +286,4 @@ def main():
 
 
 if __name__ == "__main__":
-    utils.run(main)
+    utils.run(main, after_stop="the same command with --resume goes on after the last whole epoch")

@@ -79,11 +79,15 @@ def add_common_options(parser, seed=0):
         parser.add_argument(option, type=Path, help=f"folder for {what} (MNIST and other data sets have their own)")
 
 
+def subfolder(folder, data):
+    """Where in `folder` the files of a data set lie: whatever is not MNIST has a subfolder of its own."""
+    return folder if data == "mnist" else folder / data
+
+
 def choose_folders(args):
-    """Fill in the output folders that were not given: whatever is not MNIST goes to a subfolder of its own."""
-    subfolder = "" if args.dataset == "mnist" else args.dataset
-    args.out_dir = args.out_dir or RESULTS / subfolder
-    args.figures_dir = args.figures_dir or FIGURES / subfolder
+    """Fill in the output folders that were not given on the command line."""
+    args.out_dir = args.out_dir or subfolder(RESULTS, args.dataset)
+    args.figures_dir = args.figures_dir or subfolder(FIGURES, args.dataset)
 
 
 def pick_device(name="auto", threads=0):
@@ -162,7 +166,7 @@ def save_figure(figure, path, source, data):
 def draw_images(axes, images, columns):
     """Show images (n, 784) in [-1, 1] as white ink on black, `columns` in a row."""
     grid = make_grid(images.float().reshape(-1, 1, 28, 28).cpu(), columns, padding=1, pad_value=1)
-    axes.imshow((grid[0] + 1) / 2, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow((grid[0].numpy() + 1) / 2, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
 
 
@@ -187,8 +191,11 @@ def provenance(device):
     }
 
 
-def run(main):
-    """Call `main` as a script: errors that a user can mend become one line, not a traceback."""
+def run(main, after_stop="the same command goes on where it was"):
+    """Call `main` as a script: errors that a user can mend become one line, not a traceback.
+
+    Exit codes: 2 bad options or input, 1 a failed disk or a diverged run, 130 Ctrl-C, answered with `after_stop`.
+    """
     name = Path(sys.argv[0]).name
     try:
         main()
@@ -197,4 +204,4 @@ def run(main):
     except (OSError, FloatingPointError) as error:
         sys.exit(print(f"{name}: {error}", file=sys.stderr) or 1)
     except KeyboardInterrupt:
-        sys.exit(print(f"\n{name}: stopped; the same command goes on where it was", file=sys.stderr) or 130)
+        sys.exit(print(f"\n{name}: stopped; {after_stop}", file=sys.stderr) or 130)

@@ -1,0 +1,161 @@
+"""One run: the step against a plain reference, seeds, resuming, learning, the files it leaves."""
+
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import dataset
+import train
+import utils
+from gan import DISCRIMINATORS, Discriminator, Generator
+
+TINY = ["--dataset", "typeset", "--limit", "200", "--batch-size", "64", "--threads", "1"]
+
+
+def run_of(folder, *options):
+    return train.train(train.parse_args([*TINY, "--out-dir", str(folder), "--name", "run", *options]))
+
+
+def networks(arch, seed=0):
+    torch.manual_seed(seed)
+    generator, discriminator = Generator(), Discriminator(**DISCRIMINATORS[arch])
+    # Plain SGD: the update is the gradient, where Adam's first step is only its sign.
+    return generator, discriminator, *(torch.optim.SGD(n.parameters(), lr=0.5) for n in (generator, discriminator))
+
+
+@pytest.mark.parametrize("loss", ["non-saturating", "minimax"])
+def test_step_equals_the_textbook_step(loss):
+    """One concatenated D pass, fakes made once, D frozen for G's step: the same numbers as the plain way."""
+    real, z = torch.rand(32, 784) * 2 - 1, torch.randn(32, 100)
+    fast = networks("initial")
+    row = train.train_step(*fast, real, z, loss)
+
+    generator, discriminator, step_g, step_d = networks("initial")
+    fake = generator(z)
+    ones, zeros = torch.ones(32), torch.zeros(32)
+    real_logits, fake_logits = discriminator(real), discriminator(fake.detach())
+    d_loss = (
+        F.binary_cross_entropy_with_logits(real_logits, ones) + F.binary_cross_entropy_with_logits(fake_logits, zeros)
+    ) / 2
+    d_loss.backward()
+    step_d.step()
+    logits = discriminator(fake)
+    if loss == "minimax":
+        g_loss = -F.binary_cross_entropy_with_logits(logits, zeros)
+    else:
+        g_loss = F.binary_cross_entropy_with_logits(logits, ones)
+    g_loss.backward()
+    norm = math.sqrt(sum(p.grad.square().sum().item() for p in generator.parameters()))
+    step_g.step()
+
+    hits = ((real_logits > 0).sum() + (fake_logits < 0).sum()).item() / 64
+    expected = [d_loss.item(), g_loss.item(), real_logits.sigmoid().mean().item(), fake_logits.sigmoid().mean().item()]
+    assert row.tolist() == pytest.approx([*expected, hits, norm], rel=1e-4, abs=1e-6)
+    for network, reference in zip(fast[:2], (generator, discriminator), strict=True):
+        for weight, other in zip(network.parameters(), reference.parameters(), strict=True):
+            torch.testing.assert_close(weight, other, rtol=0, atol=1e-6)
+            assert weight.requires_grad
+
+
+def test_it_learns(tmp_path):
+    """The mean of the samples takes the form of the mean of the data, which no blank or noisy image has."""
+    run_of(tmp_path, "--limit", "1000", "--batch-size", "32", "--epochs", "8")
+    generator, _ = train.load_generator(tmp_path / "run" / "checkpoint.pt", "cpu")
+    mean = dataset.scale(dataset.typeset(1000)[0]).mean(0)
+    z = torch.randn(500, 100, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        trained, untrained = (network.eval()(z).mean(0) for network in (generator, networks("balanced")[0]))
+    assert torch.corrcoef(torch.stack([trained, mean]))[0, 1] > 0.5
+    assert torch.corrcoef(torch.stack([untrained, mean]))[0, 1] < 0.2
+
+
+def test_files_of_a_run(tmp_path):
+    result = run_of(tmp_path, "--epochs", "3", "--grid-epochs", "1")
+    folder = tmp_path / "run"
+    names = ["checkpoint.pt", "config.json", "history.pt", "losses.png", "result.json", "samples.png", "samples.pt"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert json.loads((folder / "result.json").read_text()) == result
+    history = torch.load(folder / "history.pt", weights_only=True)
+    assert history["rows"].shape == (3 * 4, len(train.HISTORY))  # 200 images: three batches of 64 and one of 8
+    assert tuple(history["columns"]) == train.HISTORY
+    assert result["steps"] == 12
+    assert result["last_epoch"]["d_loss"] == pytest.approx(history["rows"][-4:, 0].mean().item())
+    samples = torch.load(folder / "samples.pt", weights_only=True)["samples"]
+    assert list(samples) == [1, 3]
+    assert result["config"]["dataset"] == "typeset"
+
+
+def test_grids_show_the_same_latents_in_eval_mode(tmp_path):
+    """The last grid is what the saved generator makes of the seed's 25 latents: no training noise, no batch effects."""
+    run_of(tmp_path, "--epochs", "2", "--seed", "5")
+    generator, _ = train.load_generator(tmp_path / "run" / "checkpoint.pt", "cpu")
+    z = torch.randn(25, 100, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        expected = train.to_bytes(torch.cat([generator(part) for part in z.split(5)]))
+    samples = torch.load(tmp_path / "run" / "samples.pt", weights_only=True)["samples"]
+    assert (samples[2].int() - expected.int()).abs().max() <= 1
+
+
+def state_of(folder):
+    return torch.load(folder / "run" / "checkpoint.pt", weights_only=True)
+
+
+def equal(one, other):
+    """Deep equality of checkpoints, tensors bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return one == other
+
+
+def test_seed_fixes_the_run(tmp_path):
+    for folder, seed in ("first", 0), ("again", 0), ("other", 1):
+        run_of(tmp_path / folder, "--epochs", "1", "--seed", str(seed))
+    first, again, other = (state_of(tmp_path / folder) for folder in ("first", "again", "other"))
+    assert equal(first["generator"], again["generator"])
+    assert equal(first["history"], again["history"])
+    assert not equal(first["history"], other["history"])
+
+
+def test_resume_is_as_if_never_stopped(tmp_path, monkeypatch):
+    run_of(tmp_path / "whole", "--epochs", "4", "--grid-epochs", "1", "3")
+    save, saved = utils.save_checkpoint, []
+
+    def stop_after_two(path, checkpoint):
+        save(path, checkpoint)
+        saved.append(path)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(utils, "save_checkpoint", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        run_of(tmp_path / "stopped", "--epochs", "4", "--grid-epochs", "1", "3")
+    monkeypatch.undo()
+    assert state_of(tmp_path / "stopped")["epoch"] == 2
+    torch.manual_seed(99)  # what another process would start with
+    run_of(tmp_path / "stopped", "--epochs", "4", "--grid-epochs", "1", "3", "--resume")
+    whole, stopped = state_of(tmp_path / "whole"), state_of(tmp_path / "stopped")
+    for name in whole.keys() - {"seconds"}:
+        assert equal(whole[name], stopped[name]), name
+    pictures = [(tmp_path / way / "run" / "losses.png").read_bytes() for way in ("whole", "stopped")]
+    assert pictures[0] == pictures[1]
+
+
+def test_resume_refuses_what_contradicts(tmp_path):
+    run_of(tmp_path, "--epochs", "1")
+    with pytest.raises(utils.InputError, match="--lr 0.1 contradicts"):
+        run_of(tmp_path, "--epochs", "1", "--lr", "0.1", "--resume")
+    with pytest.raises(utils.InputError, match="no such checkpoint"):
+        run_of(tmp_path / "nowhere", "--epochs", "1", "--resume")
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
+    with pytest.raises(FloatingPointError, match="step"):
+        run_of(tmp_path, "--epochs", "20", "--lr", "1e30")
+    assert not (tmp_path / "run" / "result.json").exists()

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# The whole report: trains, measures, and writes every figure. Start it again after a stop and it goes on.
+#
+#     bash run_all.sh                     the report on MNIST, into figures/ and results/
+#     bash run_all.sh --quick             the same pipeline in small, about 3 minutes, into figures/quick and results/quick
+#     bash run_all.sh --dataset typeset   without MNIST: stand-in digits, every figure of part 2 marked as such
+#
+# MNIST is taken from the folder MNIST_DIR (default: data/), else downloaded there. Where neither is possible the
+# stand-in is used.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+quick=false
+dataset=""
+while [ $# -gt 0 ]; do
+    case $1 in
+        --quick) quick=true ;;
+        --dataset) dataset=${2:-} && shift ;;
+        --dataset=*) dataset=${1#*=} ;;
+        -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
+        *) echo "run_all.sh: $1 is no option of this script (see --help)" >&2 && exit 2 ;;
+    esac
+    shift
+done
+case $dataset in
+    "" | mnist | typeset) ;;
+    *) echo "run_all.sh: --dataset $dataset: it must be mnist or typeset" >&2 && exit 2 ;;
+esac
+
+EXTRA_PACKAGES=()
+source .ci/environment.sh
+
+stand_in_note() {
+    echo
+    echo "  *** MNIST is not here and cannot be downloaded: part 2 uses typeset digits instead, and its figures say so. ***"
+    echo "  *** For the real ones, put MNIST into data/ or set MNIST_DIR, and run this script again.                    ***"
+    echo
+}
+if [ "$dataset" != typeset ] && ! "$PYTHON" part2_gan/dataset.py; then
+    if [ "$dataset" = mnist ]; then exit 2; fi
+    dataset=typeset
+    stand_in=true
+    stand_in_note
+fi
+dataset=${dataset:-mnist}
+
+if $quick; then
+    figures=figures/quick figures1=figures/quick part1=results/quick/part1_lstm part2=results/quick/part2_gan
+    compare=(--seeds 1 --epochs 6 --total-len 4000)
+    classifier=(--limit 10000 --epochs 2)
+    study=(--limit 10000 --epochs-initial 5 --epochs-balanced 20)
+    latent=(--confidence 0.5)
+else
+    figures=figures figures1=figures part1=results/part1_lstm part2=results/part2_gan
+    compare=() classifier=() study=() latent=()
+    if [ "$dataset" != mnist ]; then
+        figures=figures/$dataset part2=results/part2_gan/$dataset
+    fi
+fi
+on_data=(--dataset "$dataset" --out-dir "$part2" --figures-dir "$figures")
+networks=(--checkpoint "$part2/generator.pt" --classifier "$part2/classifier.pt" "${latent[@]}")
+
+# Minutes that each step takes on two cores, for the remaining time.
+if $quick; then minutes=(1 0 1 0 0); else minutes=(10 1 50 0 0); fi
+number=0
+step() { # title, command ...
+    local left=0 m
+    for m in "${minutes[@]:$number}"; do left=$((left + m)); done
+    number=$((number + 1))
+    echo
+    echo "[$number/${#minutes[@]}] $1 (about $left min to go on two cores; $((SECONDS / 60)) min since the start)"
+    shift
+    "$PYTHON" "$@"
+}
+step "Figure 1: LSTM and RNN on palindromes" \
+    part1_lstm/compare.py --out-dir "$part1" --figures-dir "$figures1" "${compare[@]}"
+step "The reader of digits" part2_gan/classifier.py "${on_data[@]}" "${classifier[@]}"
+step "Figures 2 to 5: the GANs" part2_gan/study.py "${on_data[@]}" "${study[@]}"
+step "Figure 6: interpolation" part2_gan/interpolate.py "${on_data[@]}" "${networks[@]}"
+step "Figures 7 and 8: vector arithmetic" part2_gan/arithmetic.py "${on_data[@]}" "${networks[@]}"
+
+echo
+echo "Done in $((SECONDS / 60)) min $((SECONDS % 60)) s. Figures:"
+ls -1 "$figures"/fig*.png
+if [ "${stand_in:-false}" = true ]; then stand_in_note; fi
