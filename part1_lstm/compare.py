@@ -16,9 +16,7 @@ import argparse
 import json
 import multiprocessing
 import os
-import signal
 import statistics
-import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
@@ -27,7 +25,17 @@ from tqdm import tqdm
 
 import dataset
 import train
-from utils import Parser, add_common_options, number, pick_device, provenance, run, save_figure, save_json
+from utils import (
+    Parser,
+    add_common_options,
+    number,
+    pick_device,
+    prepare_worker,
+    provenance,
+    run,
+    save_figure,
+    save_json,
+)
 
 LENGTHS = [3, 7, 11, 13, 15, 17, 19, 21, 25]
 CELLS = ["lstm", "rnn"]
@@ -79,12 +87,6 @@ def finished(run_args):
     except (OSError, json.JSONDecodeError):
         return None
     return result if result["config"] == train.settings(run_args) else None
-
-
-def prepare_worker():
-    """Leave Ctrl-C to the parent process, which ends its workers, and let such an end leave nothing behind."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tqdm.set_lock(threading.RLock())  # its own lock is a system-wide semaphore, which outlives a worker that is ended
 
 
 def train_all(runs, workers):
@@ -179,7 +181,6 @@ def plot(runs, summary, args, path):
         ylim=(0, 1.04),
     )
     figure.legend(loc="outside upper center", ncols=3, fontsize=9)  # inside, it would hide runs
-    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
     source = (
         f"compare.py: {args.seeds} seed{'s' * (args.seeds > 1)} from {args.seed}, {args.total_len} palindromes, "
         f"{args.train_portion:g} to train on, {args.optimizer}, lr {args.lr:g}, batch {args.batch_size}, "

@@ -154,7 +154,6 @@ def plot_curve(history, config, path):
     left.legend(fontsize=8)
     right.legend(fontsize=8)
     figure.suptitle(f"{config['cell'].upper()} on palindromes, {config['input_length']} digits read")
-    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
     keys = ("optimizer", "lr", "batch_size", "hidden_size", "total_len", "seed", "data_seed")
     save_figure(figure, path, "train.py: " + ", ".join(f"{key} {config[key]}" for key in keys))
 

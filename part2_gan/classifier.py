@@ -69,8 +69,8 @@ def find_latents(generator, classifier, digits, seed, count=1, confidence=0.99, 
             return {digit: torch.stack(latents) for digit, latents in found.items()}
     missing = [digit for digit, latents in found.items() if len(latents) < count]
     raise utils.InputError(
-        f"of {tries:,} samples too few are read as {missing} with confidence {confidence:g}: the generator does not draw "
-        "these digits well enough; train it longer, or lower --confidence"
+        f"of {tries:,} samples too few are read as {missing} with confidence {confidence:g}: the generator does not "
+        "draw these digits well enough; train it longer, or lower --confidence"
     )
 
 

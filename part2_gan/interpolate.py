@@ -78,7 +78,8 @@ def draw_strips(strips, path, source, data):
             utils.draw_images(ax, image.unsqueeze(0), columns=1)
             sure = "" if reading["confidence"] >= 0.9 else "?"
             ax.set_title(f"{reading['digit']}{sure}  {reading['confidence']:.2f}", y=-0.32, fontsize=9)
-        axes[0].text(0, 1.12, title, transform=axes[0].transAxes, fontsize=10)
+        label = axes[0].text(0, 1.12, title, transform=axes[0].transAxes, fontsize=10)
+        label.set_in_layout(False)  # it may be wider than the first image
     utils.save_figure(figure, path, source + "; ? = confidence below 0.9", data)
 
 

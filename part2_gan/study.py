@@ -91,6 +91,7 @@ def draw_losses(name, title, args):
     history, config = load_history(args.out_dir / name)
     train.plot_losses(ax, history)
     ax.set_title(f"{title}\n{short(config)}")
+    ax.legend(loc="upper center", ncols=3)
     return figure, train.describe(config)
 
 
@@ -112,7 +113,9 @@ def draw_control(args):
     for ax, name in zip(axes, ("initial", "initial_eps1e-5"), strict=True):
         history, config = load_history(args.out_dir / name)
         train.plot_losses(ax, history)
-        ax.set_title(f"initial discriminator, BatchNorm eps {config['bn_eps']:g}")
+        ax.set_title(short(config))
+    ax.set_ylim(0, max(ax.dataLim.ymax for ax in axes))
+    axes[0].legend(loc="upper left")
     return figure, train.describe(config).replace(f"eps {config['bn_eps']:g}", "eps as named")
 
 

@@ -187,6 +187,7 @@ def finish(folder, config, state, device):
 
     figure, ax = utils.plt.subplots(figsize=(8, 4.5), layout="constrained")
     plot_losses(ax, history)
+    ax.legend(loc="upper center", ncols=3)
     utils.save_figure(figure, folder / "losses.png", describe(config), config["dataset"])
 
     last = history[-(len(history) // state["epoch"]) :].mean(0)
@@ -211,9 +212,8 @@ def plot_losses(ax, history):
         smooth = values[: len(values) // window * window].reshape(-1, window).mean(1)
         ax.plot([window * (i + 0.5) for i in range(len(smooth))], smooth, color=color, lw=1.8, label=label)
     ax.axhline(math.log(2), color="0.3", lw=1, ls="--", label="log 2")
-    top = 1.15 * history[:, :2].max().item()  # leaves room for the legend
+    top = 1.12 * history[:, :2].max().item()  # leaves room for the legend
     ax.set(xlabel="training step", ylabel="loss (nats)", xlim=(0, len(history)), ylim=(0, top))
-    ax.legend(loc="upper center", ncols=3)
 
 
 def describe(config):

@@ -4,17 +4,28 @@ Both parts carry a file like this one, so that each folder works when it is copi
 """
 
 import argparse
+import io
 import json
+import multiprocessing
 import os
 import platform
+import signal
 import subprocess
 import sys
+import textwrap
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
 import torch
 from torchvision.utils import make_grid
+from tqdm import tqdm
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 matplotlib.use("Agg")  # chosen before pyplot is imported: no screen is needed
 import matplotlib.pyplot as plt
@@ -105,14 +116,43 @@ def pick_device(name="auto", threads=0):
     return torch.device(name)
 
 
+def prepare_worker():
+    """Start a worker process of a pool: Ctrl-C is the parent's to answer, and the worker ends when its parent does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end_with_parent():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    tqdm.set_lock(threading.RLock())  # its own lock is a system-wide semaphore, which outlives a worker that is ended
+
+
+@contextmanager
+def hold(folder):
+    """Make `folder` and keep other runs out of it until the block ends.
+
+    The operating system frees the lock when its process ends, however it ends: a killed run leaves no obstacle. (Where
+    there is no fcntl, on Windows, nothing is locked.) Raises InputError if another process holds the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        try:
+            if fcntl:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another run is at work in this folder; wait for it, or name another") from None
+        yield
+
+
 @contextmanager
 def written_whole(path):
     """Yield a temporary path beside `path` and rename it to `path` once its bytes are on disk.
 
-    A reader sees the old file or the new one, never half of one, also when the process is killed.
+    A reader sees the old file or the new one, never half of one, also when the process is killed or the disk is full.
+    The folder has to exist: one that was deleted under a run is an error, not something to make again unasked.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
     try:
         yield temporary
@@ -131,8 +171,10 @@ def save_json(path, data):
 
 def save_checkpoint(path, checkpoint):
     """Write a dictionary of tensors and plain values with torch.save, whole or not at all."""
+    buffer = io.BytesIO()  # in memory first: writing by itself, torch answers a full disk with an error in C++
+    torch.save(checkpoint, buffer)
     with written_whole(path) as temporary:
-        torch.save(checkpoint, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(path, kind, device="cpu"):
@@ -157,6 +199,7 @@ def save_figure(figure, path, source, data):
     """Write a figure as PNG, its source (seeds, settings) as a small line at the foot, stand-in data in its title."""
     if data != "mnist":
         figure.suptitle(f"{TITLES[data]}", color="firebrick", fontweight="bold")
+    source = textwrap.fill(source, int(21 * figure.get_figwidth()))
     figure.supxlabel(source, x=0.005, ha="left", fontsize=6.5, color="0.35")
     with written_whole(path) as temporary:
         figure.savefig(temporary)
@@ -201,7 +244,7 @@ def run(main, after_stop="the same command goes on where it was"):
         main()
     except InputError as error:
         sys.exit(print(f"{name}: {error}", file=sys.stderr) or 2)
-    except (OSError, FloatingPointError) as error:
+    except (OSError, FloatingPointError) as error:  # a full disk, a folder that is gone, a loss that is no number
         sys.exit(print(f"{name}: {error}", file=sys.stderr) or 1)
     except KeyboardInterrupt:
         sys.exit(print(f"\n{name}: stopped; {after_stop}", file=sys.stderr) or 130)
