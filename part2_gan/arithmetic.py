@@ -21,7 +21,9 @@ from interpolate import add_latent_options, draw_strips, load_networks, strip
 
 def main():
     parser = utils.Parser("Figures 7 and 8: vector arithmetic in the latent space.")
-    parser.add_argument("--strength", type=utils.number(float), default=1.2, help="how much of z_roof to add to z_6")
+    parser.add_argument(
+        "--strength", type=utils.number(float, low=-100, high=100), default=1.2, help="how much of z_roof to add to z_6"
+    )
     add_latent_options(parser)
     args = parser.parse_args()
     generator, classifier, config, source = load_networks(args)

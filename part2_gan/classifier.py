@@ -94,6 +94,7 @@ def train(args):
     images, labels = (tensor.to(device) for tensor in dataset.load(args))
     test_images, test_labels = (tensor.to(device) for tensor in dataset.load(args, train=False))
 
+    args.out_dir.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(args.seed)
     classifier = Classifier().to(device)
     steps = args.epochs * -(-len(images) // args.batch_size)

@@ -11,6 +11,7 @@ The stand-in is drawn from the twenty fonts that matplotlib ships, each digit va
 weight and by an elastic field. It is deterministic. It is not handwriting: whatever is made from it says so.
 """
 
+import contextlib
 import math
 import os
 from pathlib import Path
@@ -49,7 +50,7 @@ def add_data_options(parser):
     parser.add_argument(
         "--data-dir",
         type=Path,
-        default=os.environ.get("MNIST_DIR", utils.HERE.parent / "data"),
+        default=Path(os.environ.get("MNIST_DIR", utils.HERE.parent / "data")),
         help="where MNIST lies or is downloaded to (environment variable MNIST_DIR)",
     )
     parser.add_argument(
@@ -75,19 +76,37 @@ def scale(images):
 
 
 def mnist(data_dir, train=True):
-    """MNIST's images and labels from the torchvision folder `data_dir`, downloaded there if they are missing."""
+    """MNIST's images (n, 784) and labels (n,) from the torchvision folder `data_dir`, downloaded if they are missing.
+
+    Raises utils.InputError where they can be neither read nor downloaded, and where the files hold something else.
+    """
+    folders = [data_dir / "MNIST" / "raw", data_dir / "MNIST", data_dir]
+    made = [folder for folder in folders if not folder.exists()]
     try:
         try:
             digits = MNIST(data_dir, train=train)
-        except RuntimeError:  # not there yet
+        except RuntimeError as error:
+            if "not found" not in str(error):
+                raise
             digits = MNIST(data_dir, train=train, download=True)
-    except Exception as error:  # torchvision raises many kinds for files that are missing or damaged
+        images, labels = digits.data, digits.targets
+    except Exception as error:  # torchvision raises many kinds
+        for folder in made:  # empty ones, which the download has left behind
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         reason = str(error).strip().split("\n")[0]
+        there = any(folders[0].glob("*-ubyte")) if folders[0].is_dir() else False
+        trouble = "is damaged" if there else "is not there and cannot be downloaded"
         raise utils.InputError(
-            f"MNIST is not in {data_dir} and cannot be downloaded ({reason}); "
+            f"MNIST in {data_dir} {trouble} ({reason}); "
             "give --data-dir a folder that holds MNIST/raw, or use --dataset typeset"
         ) from None
-    return digits.data.flatten(1), digits.targets
+    if images.shape[1:] != (IMAGE, IMAGE) or labels.shape != images.shape[:1] or labels.max() > 9:
+        raise utils.InputError(
+            f"{data_dir}: these are not MNIST's digits: images {tuple(images.shape)}, labels {tuple(labels.shape)} "
+            f"up to {labels.max()}, where images (n, 28, 28) and labels (n,) up to 9 are needed"
+        )
+    return images.flatten(1), labels
 
 
 def draw_glyphs():

@@ -2,6 +2,7 @@
 
     python study.py                     # three runs on MNIST; goes on after a stop
     python study.py --dataset typeset --limit 6000 --epochs-initial 2 --epochs-balanced 4
+    torchrun --nproc-per-node 3 study.py --workers 1    # one run to a process, on one machine or several
 
 | run            | D                        | BatchNorm eps | epochs | figures            |
 | -------------- | ------------------------ | ------------- | ------ | ------------------ |
@@ -19,9 +20,10 @@ Writes fig2 to fig5, bn_eps_losses.png, study.json, and the balanced generator a
 import json
 import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import torch
+import torch.distributed as dist
 
 import dataset
 import train
@@ -152,12 +154,28 @@ def export_generator(args):
 def main():
     args = parse_args()
     dataset.load(args)  # fetched once, here, before several processes want it
+    args.out_dir.mkdir(parents=True, exist_ok=True)
+    args.figures_dir.mkdir(parents=True, exist_ok=True)
+    rank, world = utils.join_ranks()
     runs = plan(args)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(args.workers, len(runs)), mp_context=spawn) as pool:
-        futures = {name: pool.submit(run_one, options, i) for i, (name, options) in enumerate(runs.items())}
-        results = {name: future.result() for name, future in futures.items()}
+    own = dict(list(runs.items())[rank::world])
+    pool = ProcessPoolExecutor(
+        min(args.workers, len(runs)), multiprocessing.get_context("spawn"), initializer=utils.prepare_worker
+    )
+    try:
+        futures = [pool.submit(run_one, options, line) for line, options in enumerate(own.values())]
+        for future in as_completed(futures):  # whichever fails first ends the others
+            future.result()
+    finally:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        pool.shutdown(cancel_futures=True)
+    if world > 1:
+        dist.barrier()  # rank 0 waits for all runs, then draws
+    if rank > 0:
+        return
 
+    results = {name: json.loads((args.out_dir / name / "result.json").read_text()) for name in runs}
     last = args.epochs_balanced
     progress = sorted({1, max(1, last // 2), last})
     figures = {

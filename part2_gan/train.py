@@ -5,6 +5,7 @@
     python train.py --arch initial --bn-eps 0.8 --epochs 50   # ... with the BatchNorm slip that makes it overpower G
     python train.py --dataset typeset --limit 6000 --epochs 3 # a try without any download
     python train.py --resume                            # go on after a stop, as if there had been none
+    torchrun --nproc-per-node 2 train.py                # data-parallel: every process takes its share of each batch
 
 A run lives in its own folder, `<out-dir>/<name>/`:
 
@@ -14,13 +15,21 @@ A run lives in its own folder, `<out-dir>/<name>/`:
     samples.pt       {epoch: (25, 784) uint8}, always from the same 25 latents, in eval mode
     samples.png, losses.png
     result.json      written last: a folder that has it holds a finished run
+
+Under torchrun all processes draw the same batch and the same latents, each takes its share of the rows, and the
+gradients are averaged before each of the two Adam steps: 7 MB a step. BatchNorm normalises each share by itself, as
+torch's DistributedDataParallel does by default; its running statistics are averaged after every epoch. Rank 0 writes.
 """
 
+import argparse
+import contextlib
 import json
 import math
 import time
+from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch.nn.utils import get_total_norm
 from tqdm import tqdm
 
@@ -49,7 +58,7 @@ def parse_args(argv=None):
         "--loss", choices=["non-saturating", "minimax"], default="non-saturating", help="what G minimises"
     )
     parser.add_argument("--grid-epochs", type=count, nargs="*", default=GRID_EPOCHS, help="epochs to draw samples at")
-    parser.add_argument("--name", help="the run's folder (default: arch, bn-eps and seed)")
+    parser.add_argument("--name", type=folder_name, help="the run's folder (default: arch, bn-eps and seed)")
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
     dataset.add_data_options(parser)
     utils.add_common_options(parser)
@@ -57,6 +66,13 @@ def parse_args(argv=None):
     utils.choose_folders(args)
     args.name = args.name or f"{args.arch}_eps{args.bn_eps:g}_seed{args.seed}"
     return args
+
+
+def folder_name(text):
+    """An argparse type: a name for a folder, not a path."""
+    if not text or Path(text).name != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a folder")
+    return text
 
 
 def train(args, position=0):
@@ -90,29 +106,41 @@ def train(args, position=0):
     state = {"epoch": 0, "seconds": 0.0, "history": torch.empty(0, len(HISTORY)), "samples": {}}
     parts = {"generator": generator, "discriminator": discriminator, "adam_g": optimizers[0], "adam_d": optimizers[1]}
     if checkpoint:
-        for name, part in parts.items():
-            part.load_state_dict(checkpoint[name])
-        state = {name: checkpoint[name] for name in state}
-        restore_rng(checkpoint["rng"])
-    else:
-        (folder / "result.json").unlink(missing_ok=True)
-        utils.save_json(folder / "config.json", config | utils.provenance(device))
-
+        restore(folder / "checkpoint.pt", checkpoint, parts, state)
     before = state["seconds"]
-    bar = tqdm(range(state["epoch"] + 1, args.epochs + 1), desc=args.name, unit="epoch", position=position)
-    for epoch in bar:
-        rows = train_epoch(generator, discriminator, *optimizers, images, args.batch_size, args.loss)
-        check_finite(rows, epoch, folder)
-        state["epoch"], state["seconds"] = epoch, before + time.perf_counter() - started
-        state["history"] = torch.cat([state["history"], rows])
-        if epoch in args.grid_epochs or epoch == args.epochs:
-            state["samples"][epoch] = to_bytes(sample(generator, fixed_z))
+
+    def save():
         states = {name: part.state_dict() for name, part in parts.items()}
-        utils.save_checkpoint(
-            folder / "checkpoint.pt", {"kind": "gan", "config": config, "rng": rng_state(), **state, **states}
+        data = {"kind": "gan", "config": config, "rng": rng_state(), **state, **states}
+        utils.save_checkpoint(folder / "checkpoint.pt", data)
+
+    writes = not dist.is_initialized() or dist.get_rank() == 0
+    with utils.hold(folder) if writes else contextlib.nullcontext():
+        if writes and not checkpoint:
+            (folder / "result.json").unlink(missing_ok=True)
+            utils.save_json(folder / "config.json", config | utils.provenance(device))
+            save()  # a run that is stopped in its first epoch can be resumed as well
+        bar = tqdm(
+            range(state["epoch"] + 1, args.epochs + 1),
+            desc=args.name,
+            unit="epoch",
+            position=position,
+            initial=state["epoch"],
+            total=args.epochs,
+            disable=not writes,
         )
-        bar.set_postfix({name: f"{value:.2f}" for name, value in zip(HISTORY, rows.mean(0).tolist(), strict=True)})
-    return finish(folder, config, state, device)
+        for epoch in bar:
+            rows = train_epoch(generator, discriminator, *optimizers, images, args.batch_size, args.loss)
+            check_finite(rows, epoch, folder)
+            state["epoch"], state["seconds"] = epoch, before + time.perf_counter() - started
+            state["history"] = torch.cat([state["history"], rows])
+            if epoch in args.grid_epochs or epoch == args.epochs:
+                state["samples"][epoch] = to_bytes(sample(generator, fixed_z))
+            if writes:
+                save()
+            means = zip(HISTORY, rows.mean(0).tolist(), strict=True)
+            bar.set_postfix({name: f"{value:.2f}" for name, value in means})
+        return finish(folder, config, state, device) if writes else None
 
 
 def train_epoch(generator, discriminator, adam_g, adam_d, images, batch_size, loss):
@@ -122,13 +150,16 @@ def train_epoch(generator, discriminator, adam_g, adam_d, images, batch_size, lo
     """
     generator.train()
     discriminator.train()
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     order = torch.randperm(len(images), device=images.device)
-    batches = [batch for batch in order.split(batch_size) if len(batch) > 1]  # BatchNorm needs two
+    # Every process has the same number of rows, and two at least, for BatchNorm.
+    batches = [batch[: len(batch) // world * world] for batch in order.split(batch_size) if len(batch) >= 2 * world]
     history = torch.empty(len(batches), len(HISTORY), device=images.device)
     for row, batch in zip(history, batches, strict=True):
-        real = dataset.scale(images[batch])
         z = torch.randn(len(batch), LATENT_DIM, device=images.device)
-        row.copy_(train_step(generator, discriminator, adam_g, adam_d, real, z, loss))
+        real = dataset.scale(images[batch[rank::world]])
+        row.copy_(train_step(generator, discriminator, adam_g, adam_d, real, z[rank::world], loss))
+    average([history, *(buffer for buffer in generator.buffers() if buffer.is_floating_point())])
     return history.cpu()
 
 
@@ -144,6 +175,7 @@ def train_step(generator, discriminator, adam_g, adam_d, real, z, loss="non-satu
     d_loss = discriminator_loss(real_logits, fake_logits)
     adam_d.zero_grad()
     d_loss.backward()
+    average([weight.grad for weight in discriminator.parameters()])
     adam_d.step()
 
     # G: against the D that has just been updated, whose own gradients are not needed.
@@ -151,7 +183,9 @@ def train_step(generator, discriminator, adam_g, adam_d, real, z, loss="non-satu
     g_loss = generator_loss(discriminator(fake), loss)
     adam_g.zero_grad()
     g_loss.backward()
-    g_grad_norm = get_total_norm([weight.grad for weight in generator.parameters()])
+    gradients = [weight.grad for weight in generator.parameters()]
+    average(gradients)
+    g_grad_norm = get_total_norm(gradients)
     adam_g.step()
     discriminator.requires_grad_(True)
 
@@ -159,6 +193,18 @@ def train_step(generator, discriminator, adam_g, adam_d, real, z, loss="non-satu
         d_accuracy = ((real_logits > 0).float().mean() + (fake_logits < 0).float().mean()) / 2
         d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
         return torch.stack([d_loss, g_loss, d_real, d_fake, d_accuracy, g_grad_norm])
+
+
+@torch.no_grad()
+def average(tensors):
+    """Replace tensors, in place, by their mean over all processes, in one exchange; alone, do nothing."""
+    if not dist.is_initialized():
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(mean.view_as(tensor))
 
 
 def check_finite(rows, epoch, folder):
@@ -246,16 +292,26 @@ def load_run(folder, config):
     return checkpoint
 
 
+def restore(path, checkpoint, parts, state):
+    """Put a run's checkpoint back into its networks and optimizers `parts`, its `state` and the random generators.
+
+    Raises utils.InputError if something is missing or does not fit.
+    """
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(checkpoint[name])
+        state |= {name: checkpoint[name] for name in state}
+        torch.set_rng_state(checkpoint["rng"]["cpu"])
+        if torch.cuda.is_available() and checkpoint["rng"]["cuda"]:
+            torch.cuda.set_rng_state_all(checkpoint["rng"]["cuda"])
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = str(error).split("\n")[0][:120]
+        raise utils.InputError(f"{path}: this checkpoint does not fit the run it should resume ({reason})") from None
+
+
 def rng_state():
     """The states of torch's random generators, for a checkpoint."""
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
-
-
-def restore_rng(state):
-    """Put back what `rng_state` returned."""
-    torch.set_rng_state(state["cpu"])
-    if torch.cuda.is_available() and state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
 
 
 def to_bytes(images):
@@ -279,7 +335,10 @@ def load_generator(path, device):
 
 def main():
     args = parse_args()
+    rank, _ = utils.join_ranks(utils.pick_device(args.device, args.threads))
     result = train(args)
+    if rank > 0:
+        return
     last = ", ".join(f"{name} {value:.3f}" for name, value in result["last_epoch"].items())
     print(f"{result['epochs']} epochs in {result['seconds']:.0f} s; means of the last epoch: {last}")
     print(f"checkpoint, samples and losses: {args.out_dir / args.name}")

@@ -14,11 +14,14 @@ import subprocess
 import sys
 import textwrap
 import threading
+import zipfile
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import matplotlib
 import torch
+import torch.distributed as dist
 from torchvision.utils import make_grid
 from tqdm import tqdm
 
@@ -52,11 +55,16 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+        self.exit(2, f"{self.prog}: {' '.join(message.split())} (see --help)\n")
 
 
 def number(kind, low=None, high=None, above=None, below=None):
-    """An argparse type: an int or float within low <= value <= high and above < value < below."""
+    """An argparse type: an int or float within low <= value <= high and above < value < below.
+
+    An int without `high` is at most 2**31 - 1, so that no huge one runs into a limit of some library later.
+    """
+    if kind is int and high is None and below is None:
+        high = 2**31 - 1
 
     def parse(text):
         try:
@@ -113,7 +121,21 @@ def pick_device(name="auto", threads=0):
         name = "cuda" if found["cuda"] else "mps" if found["mps"] else "cpu"
     if not found[name]:
         raise InputError(f"--device {name}: torch finds no {name} device on this machine; use --device cpu")
+    if name == "cuda":  # under torchrun every process takes a GPU of its own
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
     return torch.device(name)
+
+
+def join_ranks(device=None, hours=240):
+    """This process's rank and the number of processes that torchrun started; (0, 1) without torchrun.
+
+    The processes talk over nccl on CUDA and gloo elsewhere; one that waits `hours` for another gives up.
+    """
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1 and not dist.is_initialized():
+        backend = "nccl" if device and device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(hours=hours))
+    return int(os.environ.get("RANK", 0)) if world > 1 else 0, world
 
 
 def prepare_worker():
@@ -183,6 +205,9 @@ def load_checkpoint(path, kind, device="cpu"):
     Raises InputError, in one line, if the file is missing, damaged, or holds something else.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():  # torch reads flipped bits without a word
+                raise ValueError(f"{damaged} in it is damaged")
         checkpoint = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such checkpoint") from None
