@@ -147,7 +147,7 @@ def export_generator(args):
         name: tensor.half() if tensor.is_floating_point() else tensor
         for name, tensor in checkpoint["generator"].items()
     }
-    exported = {"kind": "gan", "config": checkpoint["config"], "generator": weights}
+    exported = {name: checkpoint[name] for name in ("kind", "config", "epoch")} | {"generator": weights}
     utils.save_checkpoint(args.out_dir / "generator.pt", exported)
 
 

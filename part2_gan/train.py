@@ -322,15 +322,17 @@ def to_bytes(images):
 def load_generator(path, device):
     """The generator in eval mode and the config of its training, from a run's checkpoint or an exported generator.pt.
 
+    The config's `epochs` are those that the checkpoint has seen.
     Raises utils.InputError if the file is missing, damaged or of another kind.
     """
     checkpoint = utils.load_checkpoint(path, "gan", device)
     generator = Generator(bn_eps=checkpoint["config"]["bn_eps"]).to(device)
     try:
         generator.load_state_dict(checkpoint["generator"])  # half precision is converted by the copy
+        epochs = checkpoint["epoch"]
     except (KeyError, RuntimeError):
         raise utils.InputError(f"{path}: its weights do not fit the generator of gan.py") from None
-    return generator.eval(), checkpoint["config"]
+    return generator.eval(), checkpoint["config"] | {"epochs": epochs}
 
 
 def main():

@@ -375,3 +375,39 @@ def test_share_sizes_do_not_depend_on_the_process():
     adams = [torch.optim.Adam(network.parameters(), fused=True) for network in networks]
     history = train.train_epoch(*networks, *adams, torch.zeros(65, 784, dtype=torch.uint8), 32, "minimax")
     assert len(history) == 2  # 32 + 32, and the one left over is skipped: BatchNorm needs two
+
+
+def children(pid):
+    """The processes that process `pid` has started (Linux)."""
+    return [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers through /proc")
+def test_killed_study_leaves_no_worker_and_goes_on_in_two_processes(tmp_path):
+    """Killed while its runs are under way; then torchrun goes on with them, one run to a process."""
+    options = ["--dataset", "typeset", "--limit", "400", "--epochs-initial", "3", "--epochs-balanced", "60"]
+    options += ["--batch-size", "32", "--workers", "2", "--out-dir", str(tmp_path), "--figures-dir", str(tmp_path)]
+    study = subprocess.Popen(
+        [sys.executable, str(PART / "study.py"), *options], env=ENVIRONMENT, stderr=subprocess.PIPE
+    )
+    deadline = time.time() + 120
+    while not (tmp_path / "initial" / "result.json").exists() and time.time() < deadline:
+        time.sleep(0.1)
+    workers = children(study.pid)
+    study.kill()
+    study.communicate()
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.time() < deadline:
+        time.sleep(0.1)
+    assert workers
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    assert not (tmp_path / "study.json").exists()
+    finished = (tmp_path / "initial" / "checkpoint.pt").stat().st_mtime_ns
+    assert torch.load(tmp_path / "balanced" / "checkpoint.pt", weights_only=True)["epoch"] < 60
+
+    done = torchrun(2, PART / "study.py", *options)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "study.json").exists()
+    assert (tmp_path / "initial" / "checkpoint.pt").stat().st_mtime_ns == finished
+    assert done.stdout.count("fig2_initial_losses") == 1
