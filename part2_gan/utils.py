@@ -164,6 +164,8 @@ def hold(folder):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{folder}: another run is at work in this folder; wait for it, or name another") from None
+        for leftover in folder.glob(".*.tmp.*"):  # half-written files of a run that was killed
+            leftover.unlink()
         yield
 
 

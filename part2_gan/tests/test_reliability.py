@@ -291,14 +291,23 @@ def test_random_options_never_give_a_traceback(count, capsys):
     assert 0 < accepted < count
 
 
-def torchrun(processes, script, *options):
-    """Run a script in several processes, as torchrun does."""
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launch = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", f"--master-port={port}"]
-    command = [sys.executable, *launch, str(script), *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+        return free.getsockname()[1]
+
+
+def launch(launcher, script, *options):
+    """Start torchrun with the options `launcher`, running a script."""
+    command = [sys.executable, "-m", "torch.distributed.run", *launcher, str(script), *map(str, options)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+
+
+def torchrun(processes, script, *options):
+    """Run a script in several processes on this machine."""
+    started = launch([f"--nproc-per-node={processes}", f"--master-port={free_port()}"], script, *options)
+    stdout, stderr = started.communicate(timeout=300)
+    return subprocess.CompletedProcess(started.args, started.returncode, stdout, stderr)
 
 
 GRADIENTS = """
@@ -411,3 +420,40 @@ def test_killed_study_leaves_no_worker_and_goes_on_in_two_processes(tmp_path):
     assert (tmp_path / "study.json").exists()
     assert (tmp_path / "initial" / "checkpoint.pt").stat().st_mtime_ns == finished
     assert done.stdout.count("fig2_initial_losses") == 1
+
+
+@pytest.mark.long
+def test_a_killed_rank_ends_the_job_and_resume_goes_on(tmp_path):
+    options = [*RUN, "--threads", "1", "--epochs", "30"]
+    assert torchrun(2, PART / "train.py", *options, "--out-dir", tmp_path / "whole").returncode == 0
+    folder = tmp_path / "killed"
+    job = launch(
+        ["--nproc-per-node=2", f"--master-port={free_port()}"], PART / "train.py", *options, "--out-dir", folder
+    )
+    while not (folder / "run" / "checkpoint.pt").exists():
+        time.sleep(0.1)
+    time.sleep(2)
+    os.kill(max(children(job.pid)), signal.SIGKILL)
+    _, errors = job.communicate(timeout=120)
+    assert job.returncode != 0
+    assert "SIGKILL" in errors
+    assert checkpoint(folder)["epoch"] < 30
+    done = torchrun(2, PART / "train.py", *options, "--out-dir", folder, "--resume")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert_same_run(tmp_path / "whole", folder)
+
+
+@pytest.mark.long
+def test_two_nodes_train_as_two_processes_do(tmp_path):
+    """Two torchrun agents on the loopback address, one process each."""
+    options = [*RUN, "--threads", "1"]
+    assert torchrun(2, PART / "train.py", *options, "--out-dir", tmp_path / "one").returncode == 0
+    nodes = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={free_port()}"]
+    agents = [
+        launch([*nodes, f"--node-rank={rank}"], PART / "train.py", *options, "--out-dir", tmp_path / "two")
+        for rank in range(2)
+    ]
+    for agent in agents:
+        _, errors = agent.communicate(timeout=300)
+        assert agent.returncode == 0, errors[-2000:]
+    assert_same_run(tmp_path / "one", tmp_path / "two")

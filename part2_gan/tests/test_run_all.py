@@ -53,7 +53,7 @@ def test_quick_makes_every_figure_and_touches_nothing_else(copy):
     runs = json.loads((copy / "results" / "quick" / "part1_lstm" / "compare.json").read_text())["runs"]
     assert {run["input_length"] for run in runs} == {3, 7, 11, 13, 15, 17, 19, 21, 25}
     for name in "study", "interpolate", "arithmetic", "classifier":
-        text = (copy / "results" / "quick" / "part2_gan" / f"{name}.json").read_text()
+        text = (copy / "results" / "quick" / "part2_gan" / "typeset" / f"{name}.json").read_text()
         assert "typeset" in text, name
 
 
