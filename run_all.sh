@@ -7,7 +7,7 @@
 #
 # MNIST is taken from the folder MNIST_DIR (default: data/), else downloaded there. Where neither is possible the
 # stand-in is used.
-set -euo pipefail
+set -eo pipefail # not -u: in old versions of bash an empty list counts as unset
 cd "$(dirname "$0")"
 
 quick=false

@@ -3,7 +3,7 @@
 #
 #     bash run_tests.sh                       everything, a few minutes on two cores
 #     bash run_tests.sh part1_lstm -k gates   arguments go to pytest; the first may name a part or a test file
-set -euo pipefail
+set -eo pipefail
 cd "$(dirname "$0")"
 
 EXTRA_PACKAGES=(pytest ruff)

@@ -2,10 +2,14 @@
 
     python compare.py                                         9 lengths x 2 cells x 5 seeds
     python compare.py --lengths 3 7 11 --seeds 1 --epochs 5   a first look
+    torchrun --nproc-per-node 4 compare.py                    the runs shared out over processes, or over machines
 
 Every run is train.py's own and writes its folder below OUT_DIR/compare; --workers of them go on at the same time. Runs
 that are finished with the same options are not repeated, so a stopped sweep goes on with the same command. A seed fixes
 a run's initial weights, split and order of batches; the palindromes are the same for all (--data-seed).
+
+Under torchrun, process r of n takes the runs r, r + n, r + 2 n, ... of the plan and writes their folders; the first
+process collects the results, not through files, and writes the summary and the figure.
 
 At the end: OUT_DIR/compare.json (every run; median, mean, standard deviation and success rate for each cell and length)
 and FIGURES_DIR/fig1_lstm_vs_rnn.png, where every run is a dot: RNN runs tend to either solve the task or fail, which a
@@ -13,14 +17,17 @@ mean with an error bar would hide.
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 
 import matplotlib.pyplot as plt
+import torch.distributed as dist
 from tqdm import tqdm
 
 import dataset
@@ -28,6 +35,9 @@ import train
 from utils import (
     Parser,
     add_common_options,
+    hold,
+    join_ranks,
+    make_folder,
     number,
     pick_device,
     prepare_worker,
@@ -42,6 +52,7 @@ CELLS = ["lstm", "rnn"]
 COLOURS = {"lstm": "#0072B2", "rnn": "#D55E00"}  # blue and vermilion: told apart with every common colour vision
 LABELS = {"lstm": "LSTM", "rnn": "vanilla RNN"}
 ZONE_FROM = 15  # where the report's figure begins its "vanishing gradient zone"
+START_HOURS, END_HOURS = 0.1, 12  # the longest that a process under torchrun waits for the others
 
 
 def parse_args(argv=None):
@@ -56,7 +67,8 @@ def parse_args(argv=None):
     )
     parser.add_argument("--seeds", type=number(int, low=1, high=1000), default=5, help="seeds a cell and length")
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parser.add_argument("--workers", type=number(int, low=1, high=1024), default=usable, help="runs at the same time")
+    workers = 1 if "WORLD_SIZE" in os.environ else usable  # torchrun's processes are workers already
+    parser.add_argument("--workers", type=number(int, low=1, high=1024), default=workers, help="runs at the same time")
     train.add_training_options(parser)
     add_common_options(parser)
     parser.set_defaults(threads=1)  # two runs with one thread each get more done than one run with two
@@ -80,42 +92,73 @@ def plan(args):
     return sorted(runs, key=lambda run_args: (run_args.input_length, run_args.cell), reverse=True)
 
 
-def finished(run_args):
-    """The result of a run that ended earlier with the very same options, else None."""
-    try:
-        result = json.loads((run_args.out_dir / train.run_name(run_args) / "result.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        return None
-    return result if result["config"] == train.settings(run_args) else None
-
-
-def train_all(runs, workers):
-    """Train the runs that are not finished yet, `workers` at a time; returns all results, in the order of `runs`.
+def outcomes(runs, workers):
+    """Train `runs`, a dictionary from index to options, `workers` at a time: yield index and result as each one ends.
 
     Whatever ends this early (Ctrl-C, an error in one run) ends the workers as well.
     """
-    results = [finished(run_args) for run_args in runs]
-    missing = [index for index, result in enumerate(results) if result is None]
-    if not missing:
-        return results
+    if workers == 1:
+        for index, run_args in runs.items():
+            yield index, train.train(run_args, progress=False, result_only=True)
+        return
     # spawn: a forked process would inherit torch's threads in an unusable state, and CUDA not at all
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(missing)), context, initializer=prepare_worker)
-    bar = tqdm(total=len(runs), initial=len(runs) - len(missing), desc="runs", unit="run")
+    pool = ProcessPoolExecutor(workers, context, initializer=prepare_worker)
     try:
-        futures = {pool.submit(train.train, runs[index], False, True): index for index in missing}
+        futures = {pool.submit(train.train, run_args, False, True): index for index, run_args in runs.items()}
         for future in as_completed(futures):
-            index = futures[future]
-            results[index] = future.result()
-            bar.set_postfix_str(f"{train.run_name(runs[index])}: {results[index]['best_val_accuracy']:.3f}")
-            bar.update()
+            yield futures[future], future.result()
+    except BrokenProcessPool:
+        message = "a worker was killed, perhaps for want of memory; the same command goes on with the missing runs"
+        raise ChildProcessError(message) from None
     except BaseException:
         for worker in multiprocessing.active_children():
             worker.terminate()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-        bar.close()
+
+
+def train_all(runs, workers):
+    """Train the runs that are not finished yet, `workers` at a time; returns all results, in the order of `runs`."""
+    results = [train.finished(run_args) for run_args in runs]
+    missing = {index: run_args for index, run_args in enumerate(runs) if results[index] is None}
+    with tqdm(total=len(runs), initial=len(runs) - len(missing), desc="runs", unit="run") as bar:
+        for index, result in outcomes(missing, min(workers, len(missing)) or 1):
+            results[index] = result
+            bar.set_postfix_str(f"{train.run_name(runs[index])}: {result['best_val_accuracy']:.3f}")
+            bar.update()
+    return results
+
+
+@contextmanager
+def exchange():
+    """Around what is said between the processes of a torchrun job: its failures become a ConnectionError, one line."""
+    try:
+        yield
+    except RuntimeError as error:  # every error of torch.distributed is one
+        reason = str(error).split("\n")[0]
+        message = f"another process has ended or does not answer; the same command goes on where it was ({reason})"
+        raise ConnectionError(message) from None
+
+
+def train_shared(runs, workers):
+    """train_all, under torchrun with the runs shared out: all results on the first process, None on the others."""
+    with exchange():
+        rank, world = join_ranks(hours=START_HOURS)
+    if world == 1:
+        return train_all(runs, workers)
+    parts = [None] * world if rank == 0 else None
+    own = train_all(runs[rank::world], workers)
+    with exchange():
+        dist.monitored_barrier(timeout=timedelta(hours=END_HOURS))  # unlike a gather it names who is missing
+        dist.gather_object(own, parts)
+        dist.destroy_process_group()
+    if rank > 0:
+        return None
+    results = [None] * len(runs)
+    for start, part in enumerate(parts):
+        results[start::world] = part
     return results
 
 
@@ -197,7 +240,13 @@ def main(argv=None):
     device = pick_device(args.device, args.threads)
     plans = plan(args)
     origin = provenance(device)
-    results = train_all(plans, args.workers)
+    first = int(os.environ.get("RANK", 0)) == 0  # under torchrun, the process that writes the summary and the figure
+    if first:
+        make_folder(args.figures_dir)
+    with hold(args.out_dir / "compare") if first else nullcontext():
+        results = train_shared(plans, args.workers)
+    if not first:
+        return
     columns = ["best_val_accuracy", "val_accuracy", "test_accuracy", "epochs", "updates", "reached", "seconds"]
     runs = [
         {name: result["config"][name] for name in ("cell", "input_length", "seed")}

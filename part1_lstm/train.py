@@ -8,7 +8,7 @@ A run writes into its folder, OUT_DIR/lstm_T25_rmsprop_seed0 for the first line 
 
     config.json      options, versions, device, git commit
     history.json     one entry an epoch: loss and accuracy on both splits, updates, gradient norm before clipping
-    checkpoint.pt    after every epoch: weights, optimizer, random number generators, history
+    checkpoint.pt    before the first and after every epoch: weights, optimizer, random number generators, history
     curve.png        loss and accuracy over epochs
     result.json      at the end: accuracies, epochs and updates needed; it is there only if the run came to its end
 
@@ -33,6 +33,7 @@ from utils import (
     InputError,
     Parser,
     add_common_options,
+    hold,
     load_checkpoint,
     number,
     pick_device,
@@ -89,13 +90,13 @@ def parse_args(argv=None):
     )
     add_training_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
-    add_common_options(parser)
+    add_common_options(parser, figures=False)
     return parser.parse_args(argv)
 
 
 def settings(args):
     """The options that fix a run's numbers, as a dictionary; device and threads are provenance."""
-    elsewhere = {"resume", "device", "threads", "out_dir", "figures_dir"}
+    elsewhere = {"resume", "device", "threads", "out_dir"}
     return {name: value for name, value in vars(args).items() if name not in elsewhere}
 
 
@@ -161,33 +162,52 @@ def plot_curve(history, config, path):
 def restore(path, args, model, optimizer, shuffle, device):
     """Put the checkpoint's state into model, optimizer and generators; return its history and the seconds spent.
 
-    Raises InputError if the file is missing or damaged, or if an option other than --epochs contradicts it.
+    Raises InputError if the file is missing or damaged, or if an option contradicts it (--epochs may be another,
+    as long as it is not below what is done).
     """
     checkpoint = load_checkpoint(path, CHECKPOINT_KIND, device)
-    saved = checkpoint["config"]
-    differing = [name for name, value in settings(args).items() if name != "epochs" and saved.get(name) != value]
-    if differing:
-        names = ", ".join(
-            f"--{name.replace('_', '-')} is {getattr(args, name)} but was {saved.get(name)}" for name in differing
-        )
-        raise InputError(f"--resume: the options contradict the checkpoint: {names}")
-    model.load_state_dict(checkpoint["model"])
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    torch.set_rng_state(checkpoint["rng"]["torch"].cpu())
-    shuffle.set_state(checkpoint["rng"]["shuffle"].cpu())
-    return checkpoint["history"], checkpoint["seconds"]
+    try:
+        saved, history = checkpoint["config"], checkpoint["history"]
+        differing = {name: value for name, value in settings(args).items() if saved.get(name) != value}
+        if args.epochs >= len(history):
+            differing.pop("epochs", None)
+        if not differing:
+            model.load_state_dict(checkpoint["model"])
+            optimizer.load_state_dict(checkpoint["optimizer"])
+            torch.set_rng_state(checkpoint["rng"]["torch"].cpu())
+            shuffle.set_state(checkpoint["rng"]["shuffle"].cpu())
+            return history, checkpoint["seconds"]
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(f"{path}: its contents are not those of such a run ({reason})") from None
+    saved = {**saved, "epochs": f"{len(history)} already"}
+    names = ", ".join(
+        f"--{name.replace('_', '-')} is {value} but was {saved.get(name)}" for name, value in differing.items()
+    )
+    raise InputError(f"--resume: the options contradict the checkpoint: {names}")
+
+
+def finished(args):
+    """What result.json holds if the run came to its end earlier with the very same options, else None."""
+    try:
+        result = json.loads((args.out_dir / run_name(args) / "result.json").read_text())
+        return result if result["config"] == settings(args) else None
+    except (OSError, ValueError, TypeError, KeyError):  # there is none, or something spoiled it
+        return None
 
 
 def train(args, progress=True, result_only=False):
     """Train one run as `args` (see parse_args) say, write its files, return what result.json holds.
 
     `result_only` leaves out checkpoint and curve, for a sweep of many short runs.
-    Raises InputError for options that do not fit together, before anything is written, and for a loss not finite.
+    Raises InputError for options that do not fit together or a folder in use, before anything is written, and
+    FloatingPointError for a loss that is not finite.
     """
     start = time.perf_counter()
     device = pick_device(args.device, args.threads)
     config = settings(args)
     folder = args.out_dir / run_name(args)
+    checkpoint_path = folder / "checkpoint.pt"
     data = dataset.load(args.input_length, args.total_len, args.train_portion, args.data_seed, args.seed, device)
     (digits, targets), validation, test = data["train"], data["validation"], data["test"]
 
@@ -197,36 +217,58 @@ def train(args, progress=True, result_only=False):
     shuffle = torch.Generator().manual_seed(args.seed)  # on the CPU: the same batches on every device
     history = []
     if args.resume:
-        history, seconds = restore(folder / "checkpoint.pt", args, model, optimizer, shuffle, device)
+        history, seconds = restore(checkpoint_path, args, model, optimizer, shuffle, device)
         start -= seconds
 
     def reached():
         return bool(history) and history[-1]["val_accuracy"] >= args.stop_at
 
-    if (reached() or len(history) >= args.epochs) and (folder / "result.json").exists():
+    if (reached() or len(history) == args.epochs) and (result := finished(args)):
         if progress:
             print(f"{folder}: finished after {len(history)} epochs, nothing to resume")
-        return json.loads((folder / "result.json").read_text())
+        return result
+
+    def save():
+        checkpoint = {
+            "kind": CHECKPOINT_KIND,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "epoch": len(history),
+            "rng": {"torch": torch.get_rng_state(), "shuffle": shuffle.get_state()},
+            "history": history,
+            "seconds": time.perf_counter() - start,
+            "config": config,
+        }
+        save_checkpoint(checkpoint_path, checkpoint)
 
     origin = provenance(device)
-    (folder / "result.json").unlink(missing_ok=True)  # it would belong to another run than the files beside it
-    save_json(folder / "config.json", {"config": config, "provenance": origin})
     rows = len(targets) + len(validation[1])
     if progress and rows < args.total_len:
         print(f"only {rows} palindromes of {args.input_length + 1} digits exist: --total-len {args.total_len} is cut")
 
-    with tqdm(total=args.epochs, initial=len(history), desc=run_name(args), unit="epoch", disable=not progress) as bar:
+    with (
+        hold(folder),
+        tqdm(total=args.epochs, initial=len(history), desc=run_name(args), unit="epoch", disable=not progress) as bar,
+    ):
+        if not (args.resume or result_only):
+            save()  # the first file of a run: whatever happens from here on, --resume finds where to go on
+        (folder / "result.json").unlink(missing_ok=True)  # it would belong to another run than the files beside it
+        save_json(folder / "config.json", {"config": config, "provenance": origin})
         while not reached() and len(history) < args.epochs:
             epoch = len(history) + 1
+            updates = epoch * math.ceil(len(targets) / args.batch_size)
             order = torch.randperm(len(targets), generator=shuffle).to(device)
             loss, accuracy, norm = train_epoch(model, optimizer, digits, targets, order, args.batch_size, args.clip)
             val_loss, val_accuracy = evaluate(model, *validation)
             if not (math.isfinite(loss) and math.isfinite(val_loss)):
-                message = f"{run_name(args)}: the loss is {loss} (validation {val_loss}) after epoch {epoch}"
-                raise InputError(message + ": try a smaller --lr")
+                good = "none is kept" if result_only else f"{checkpoint_path}, epoch {epoch - 1}"
+                raise FloatingPointError(
+                    f"{run_name(args)}: epoch {epoch}, update {updates}: the loss is {loss}, on validation {val_loss}, "
+                    f"the gradient norm {norm}; last good checkpoint: {good}; try a smaller --lr"
+                )
             entry = {
                 "epoch": epoch,
-                "updates": epoch * math.ceil(len(targets) / args.batch_size),
+                "updates": updates,
                 "train_loss": loss,
                 "train_accuracy": accuracy,
                 "val_loss": val_loss,
@@ -235,37 +277,27 @@ def train(args, progress=True, result_only=False):
             }
             history.append(entry)
             bar.update()
-            bar.set_postfix(loss=f"{loss:.3f}", val_accuracy=f"{val_accuracy:.4f}", updates=entry["updates"])
+            bar.set_postfix(loss=f"{loss:.3f}", val_accuracy=f"{val_accuracy:.4f}", updates=updates)
             if not result_only:
                 save_json(folder / "history.json", history)
-                checkpoint = {
-                    "kind": CHECKPOINT_KIND,
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "epoch": epoch,
-                    "rng": {"torch": torch.get_rng_state(), "shuffle": shuffle.get_state()},
-                    "history": history,
-                    "seconds": time.perf_counter() - start,
-                    "config": config,
-                }
-                save_checkpoint(folder / "checkpoint.pt", checkpoint)
+                save()
 
-    result = {
-        "best_val_accuracy": max(entry["val_accuracy"] for entry in history),
-        "val_accuracy": history[-1]["val_accuracy"],
-        "test_accuracy": evaluate(model, *test)[1] if len(test[1]) else None,
-        "epochs": len(history),
-        "updates": history[-1]["updates"],
-        "reached": reached(),
-        "rows": {name: len(part[1]) for name, part in data.items()},
-        "seconds": time.perf_counter() - start,
-        "config": config,
-        "provenance": origin,
-    }
-    save_json(folder / "history.json", history)
-    if not result_only:
-        plot_curve(history, config, folder / "curve.png")
-    save_json(folder / "result.json", result)
+        result = {
+            "best_val_accuracy": max(entry["val_accuracy"] for entry in history),
+            "val_accuracy": history[-1]["val_accuracy"],
+            "test_accuracy": evaluate(model, *test)[1] if len(test[1]) else None,
+            "epochs": len(history),
+            "updates": history[-1]["updates"],
+            "reached": reached(),
+            "rows": {name: len(part[1]) for name, part in data.items()},
+            "seconds": time.perf_counter() - start,
+            "config": config,
+            "provenance": origin,
+        }
+        save_json(folder / "history.json", history)
+        if not result_only:
+            plot_curve(history, config, folder / "curve.png")
+        save_json(folder / "result.json", result)
     return result
 
 

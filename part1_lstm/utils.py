@@ -14,11 +14,14 @@ import subprocess
 import sys
 import textwrap
 import threading
+import zipfile
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import matplotlib
 import torch
+import torch.distributed as dist
 from tqdm import tqdm
 
 try:
@@ -50,11 +53,16 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+        self.exit(2, f"{self.prog}: {' '.join(message.split())} (see --help)\n")
 
 
 def number(kind, low=None, high=None, above=None, below=None):
-    """An argparse type: an int or float within low <= value <= high and above < value < below."""
+    """An argparse type: an int or float within low <= value <= high and above < value < below.
+
+    An int without `high` is at most 2**31 - 1, so that no huge one runs into a limit of some library later.
+    """
+    if kind is int and high is None and below is None:
+        high = 2**31 - 1
 
     def parse(text):
         try:
@@ -77,15 +85,16 @@ def number(kind, low=None, high=None, above=None, below=None):
     return parse
 
 
-def add_common_options(parser, seed=0):
-    """Add the options that every script has: seed, device, threads and the two output folders."""
+def add_common_options(parser, seed=0, figures=True):
+    """Add the options that every script has: seed, device, threads and the one or two output folders."""
     parser.add_argument("--seed", type=number(int, low=0, below=2**31), default=seed, help="fixes every random number")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="where to compute")
     parser.add_argument(
         "--threads", type=number(int, low=0, high=1024), default=0, help="CPU threads (0: what torch picks)"
     )
     parser.add_argument("--out-dir", type=Path, default=RESULTS, help="folder for results and checkpoints")
-    parser.add_argument("--figures-dir", type=Path, default=FIGURES, help="folder for figures")
+    if figures:
+        parser.add_argument("--figures-dir", type=Path, default=FIGURES, help="folder for figures")
 
 
 def pick_device(name="auto", threads=0):
@@ -100,7 +109,21 @@ def pick_device(name="auto", threads=0):
         name = "cuda" if found["cuda"] else "mps" if found["mps"] else "cpu"
     if not found[name]:
         raise InputError(f"--device {name}: torch finds no {name} device on this machine; use --device cpu")
+    if name == "cuda":  # under torchrun every process takes a GPU of its own
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
     return torch.device(name)
+
+
+def join_ranks(device=None, hours=240):
+    """This process's rank and the number of processes that torchrun started; (0, 1) without torchrun.
+
+    The processes talk over nccl on CUDA and gloo elsewhere; one that waits `hours` for another gives up.
+    """
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1 and not dist.is_initialized():
+        backend = "nccl" if device and device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(hours=hours))
+    return int(os.environ.get("RANK", 0)) if world > 1 else 0, world
 
 
 def prepare_worker():
@@ -115,6 +138,16 @@ def prepare_worker():
     tqdm.set_lock(threading.RLock())  # its own lock is a system-wide semaphore, which outlives a worker that is ended
 
 
+def make_folder(folder):
+    """Make `folder`, with those above it, where it is not there yet; raises InputError if it cannot be written in."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: this folder cannot be made ({error.strerror}); name another one") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder}: nothing can be written in this folder; name another one")
+
+
 @contextmanager
 def hold(folder):
     """Make `folder` and keep other runs out of it until the block ends.
@@ -122,13 +155,15 @@ def hold(folder):
     The operating system frees the lock when its process ends, however it ends: a killed run leaves no obstacle. (Where
     there is no fcntl, on Windows, nothing is locked.) Raises InputError if another process holds the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with open(folder / ".lock", "w") as lock:
         try:
             if fcntl:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{folder}: another run is at work in this folder; wait for it, or name another") from None
+        for leftover in folder.glob(".*.tmp.*"):  # half-written files of a run that was killed
+            leftover.unlink()
         yield
 
 
@@ -146,6 +181,8 @@ def written_whole(path):
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:  # a full disk does not say which file it was
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -170,6 +207,10 @@ def load_checkpoint(path, kind, device="cpu"):
     Raises InputError, in one line, if the file is missing, damaged, or holds something else.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            flagged = [entry.filename for entry in archive.infolist() if entry.external_attr]  # none has flags
+            if damaged := archive.testzip() or flagged:  # torch reads flipped bits without a word
+                raise ValueError(f"{damaged} in it is damaged")
         checkpoint = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such checkpoint") from None

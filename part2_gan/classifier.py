@@ -94,7 +94,7 @@ def train(args):
     images, labels = (tensor.to(device) for tensor in dataset.load(args))
     test_images, test_labels = (tensor.to(device) for tensor in dataset.load(args, train=False))
 
-    args.out_dir.mkdir(parents=True, exist_ok=True)
+    utils.make_folder(args.out_dir)
     torch.manual_seed(args.seed)
     classifier = Classifier().to(device)
     steps = args.epochs * -(-len(images) // args.batch_size)

@@ -47,8 +47,8 @@ def load_networks(args):
     for name, found in ("generator", config["dataset"]), ("classifier", reader["dataset"]):
         if found != args.dataset:
             raise utils.InputError(f"the {name} was trained on {found}, not on {args.dataset}: say --dataset {found}")
-    args.out_dir.mkdir(parents=True, exist_ok=True)
-    args.figures_dir.mkdir(parents=True, exist_ok=True)
+    utils.make_folder(args.out_dir)
+    utils.make_folder(args.figures_dir)
     source = (
         f"{utils.TITLES[args.dataset]}; {config['arch']} GAN, BatchNorm eps {config['bn_eps']:g}, "
         f"{config['epochs']} epochs, seed {config['seed']}; latents from seed {args.seed}; "

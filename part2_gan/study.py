@@ -154,8 +154,8 @@ def export_generator(args):
 def main():
     args = parse_args()
     dataset.load(args)  # fetched once, here, before several processes want it
-    args.out_dir.mkdir(parents=True, exist_ok=True)
-    args.figures_dir.mkdir(parents=True, exist_ok=True)
+    utils.make_folder(args.out_dir)
+    utils.make_folder(args.figures_dir)
     rank, world = utils.join_ranks()
     runs = plan(args)
     own = dict(list(runs.items())[rank::world])

@@ -150,6 +150,16 @@ def prepare_worker():
     tqdm.set_lock(threading.RLock())  # its own lock is a system-wide semaphore, which outlives a worker that is ended
 
 
+def make_folder(folder):
+    """Make `folder`, with those above it, where it is not there yet; raises InputError if it cannot be written in."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: this folder cannot be made ({error.strerror}); name another one") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder}: nothing can be written in this folder; name another one")
+
+
 @contextmanager
 def hold(folder):
     """Make `folder` and keep other runs out of it until the block ends.
@@ -157,7 +167,7 @@ def hold(folder):
     The operating system frees the lock when its process ends, however it ends: a killed run leaves no obstacle. (Where
     there is no fcntl, on Windows, nothing is locked.) Raises InputError if another process holds the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with open(folder / ".lock", "w") as lock:
         try:
             if fcntl:
@@ -183,6 +193,8 @@ def written_whole(path):
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:  # a full disk does not say which file it was
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -208,7 +220,8 @@ def load_checkpoint(path, kind, device="cpu"):
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():  # torch reads flipped bits without a word
+            flagged = [entry.filename for entry in archive.infolist() if entry.external_attr]  # none has flags
+            if damaged := archive.testzip() or flagged:  # torch reads flipped bits without a word
                 raise ValueError(f"{damaged} in it is damaged")
         checkpoint = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:

@@ -28,7 +28,7 @@ def test_sweep_writes_figure_and_summary_and_skips_finished_runs(tmp_path, monke
         raise AssertionError("a run was started")
 
     figure.unlink()
-    monkeypatch.setattr(compare, "ProcessPoolExecutor", refuse)
+    monkeypatch.setattr(train, "train", refuse)
     compare.main(options)
     second = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert (second["runs"], second["summary"]) == (first["runs"], first["summary"])

@@ -99,7 +99,7 @@ def test_it_learns(tmp_path, cell):
 def test_files_of_a_run(tmp_path):
     result = run_of(tmp_path, "--epochs", "2")
     folder = tmp_path / "lstm_T5_rmsprop_seed0"
-    names = ["checkpoint.pt", "config.json", "curve.png", "history.json", "result.json"]
+    names = [".lock", "checkpoint.pt", "config.json", "curve.png", "history.json", "result.json"]
     assert sorted(path.name for path in folder.iterdir()) == names
     assert json.loads((folder / "result.json").read_text()) == result
     history = json.loads((folder / "history.json").read_text())
@@ -225,24 +225,14 @@ def test_damaged_checkpoint_is_named(tmp_path, monkeypatch, capsys, damage):
     assert "checkpoint.pt" in error
 
 
-def test_interrupt_says_how_to_go_on(tmp_path, monkeypatch, capsys):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(train, "train_epoch", interrupt)
-    code, error = script(monkeypatch, capsys, *TINY, "--out-dir", str(tmp_path))
-    assert code == 130
-    assert "--resume" in error.splitlines()[-1]
-    assert "Traceback" not in error
-
-
 def test_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch, capsys):
     options = [*TINY, "--out-dir", str(tmp_path), "--epochs", "2", "--lr", "1e38"]
     code, error = script(monkeypatch, capsys, *options)
-    assert code == 2
-    assert "the loss is nan" in error.splitlines()[-1]
+    assert code == 1
+    assert "epoch 1, update 4: the loss is nan" in error.splitlines()[-1]
+    assert "checkpoint.pt, epoch 0" in error.splitlines()[-1]
+    assert state_of(tmp_path)["epoch"] == 0
     assert not list(tmp_path.rglob("result.json"))
-    assert not list(tmp_path.rglob("checkpoint.pt"))
 
 
 def test_launch_from_another_folder(tmp_path):

@@ -186,7 +186,7 @@ def test_a_folder_that_cannot_be_made(tmp_path, capsys):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(SystemExit) as caught:
         utils.run(lambda: train_here(tmp_path / "file"))
-    assert caught.value.code == 1
+    assert caught.value.code == 2
     assert "Not a directory" in capsys.readouterr().err.splitlines()[-1]
 
 
