@@ -60,7 +60,7 @@ on_data=(--dataset "$dataset" --out-dir "$part2" --figures-dir "$figures")
 networks=(--checkpoint "$part2/generator.pt" --classifier "$part2/classifier.pt" "${latent[@]}")
 
 # Minutes that each step takes on two cores, for the remaining time.
-if $quick; then minutes=(1 0 1 0 0); else minutes=(10 1 50 0 0); fi
+if $quick; then minutes=(1 0 1 0 0 0); else minutes=(10 1 40 0 0 0); fi
 number=0
 step() { # title, command ...
     local left=0 m
@@ -80,6 +80,11 @@ else
     number=$((number + 1))
 fi
 step "Figures 2 to 5: the GANs" part2_gan/study.py "${on_data[@]}" "${study[@]}"
+step "The samples, measured" part2_gan/evaluate.py "${on_data[@]}" "${networks[@]:0:4}"
+for name in initial initial_eps1e-5; do
+    "$PYTHON" part2_gan/evaluate.py "${on_data[@]}" --name "$name" --checkpoint "$part2/$name/checkpoint.pt" \
+        --classifier "$part2/classifier.pt"
+done
 step "Figure 6: interpolation" part2_gan/interpolate.py "${on_data[@]}" "${networks[@]}"
 step "Figures 7 and 8: vector arithmetic" part2_gan/arithmetic.py "${on_data[@]}" "${networks[@]}"
 

@@ -1,8 +1,8 @@
 """The LSTM of lstm.py with its backward pass through time written by hand: same parameters, same results, faster.
 
-Every matrix here is feature-major, (features, batch), one column a sample: a gate is then a contiguous block of the four
-that are stacked in a_t, and its point-wise kernels run in place. With e_t the one-hot column of the digit read at step t,
-the four gates are one product:
+Every matrix here is feature-major, (features, batch), one column a sample: a gate is then a contiguous block of the
+four that are stacked in a_t, and its point-wise kernels run in place. With e_t the one-hot column of the digit read at
+step t, the four gates are one product:
 
     a_t = W [h_(t-1); e_t]            W = [W_h | W_x + b]: the weights of g, i, f, o below each other, (4 hidden,
                                       hidden + input); e_t picks one column, so the bias may be added to every one
@@ -10,23 +10,28 @@ the four gates are one product:
     c_t = g (.) i + c_(t-1) (.) f                                                                        (5)
     h_t = tanh(c_t) (.) o                                                                                (6)
 
-The backward pass. Write dz for the derivative of the loss by z. At step t, dh and dc hold what comes from step t + 1 and,
-if the loss reads all states, from the loss itself. The product and chain rules, applied from the last equation to the
-first, give:
+The backward pass. Write dz for the derivative of the loss by z. At step t, dh and dc hold what comes from step t + 1
+and, if the loss reads all states, from the loss itself. The chain rule, from the last equation to the first, gives:
 
     (6)       do = dh (.) tanh(c_t)           dc += dh (.) o (.) (1 - tanh(c_t)^2)
     (5)       dg = dc (.) i     di = dc (.) g     df = dc (.) c_(t-1)     dc_(t-1) = dc (.) f
     (1)-(4)   da_g = dg (.) (1 - g^2)         da_s = ds (.) s (.) (1 - s) for s = i, f, o
     product   dW += da_t [h_(t-1); e_t]^T     dh_(t-1) = W_h^T da_t
 
-So only the activated gates, c_t, tanh(c_t) and [h_t; e_t] have to be kept; autograd on lstm.py keeps more, and runs some
-forty small kernels a step where this runs twenty.
+So only the activated gates, c_t, tanh(c_t) and [h_t; e_t] have to be kept.
 
-Two things make it fast on a CPU besides. tanh(z) is computed as 2 sigmoid(2z) - 1, as torch.tanh takes eight times as
-long as torch.sigmoid there. And single-precision products go through oneDNN, by the operator that torch.compile uses for
-the same purpose, as torch.mm (MKL) takes twice as long on some processors; where there is no such operator, torch.mm it
-is. benchmark.py measures all this.
+Three things make it fast on a CPU besides:
+
+- tanh(z) is computed as 2 sigmoid(2z) - 1: torch.tanh takes eight times as long as torch.sigmoid there.
+- Single-precision products go through oneDNN, by the operator that torch.compile uses for the same purpose: torch.mm
+  (MKL) takes twice as long on some processors. Where there is no such operator, torch.mm it is.
+- The memory of the kept states is used again by the next training step: pages that come anew from the operating system
+  cost up to a third of the time.
+
+benchmark.py measures it all.
 """
+
+import weakref
 
 import torch
 import torch.nn.functional as F
@@ -55,79 +60,115 @@ def product(a, b):
     return ONEDNN(a, b.t(), None, "none", [], "")
 
 
+def allocate(T, H, D, B, like, rows):
+    """Memory for the states: (he, c, steps), he (T + 1, H + D, B) with [h_t; e_(t+1)] at t, c (T + 1, H, B).
+
+    h_0 and c_0 are zero. steps lists each step's views, made once, as they cost as much as a small kernel. With rows
+    = 1 instead of T, all steps share one memory for gates and cells.
+    """
+    gates, tanh_c = (like.new_empty(rows, *shape, H, B).expand(T, *shape, H, B) for shape in ((4,), ()))
+    c = like.new_zeros(T + 1 if rows == T else 1, H, B).expand(T + 1, H, B)
+    he = like.new_zeros(T + 1, H + D, B)
+    steps = [
+        (a.view(4 * H, B), a[1:], *a.unbind(), c[t], c[t + 1], tanh_c[t], he[t], he[t + 1, :H])
+        for t, a in enumerate(gates.unbind())
+    ]
+    return he, c, steps
+
+
+class Loan:
+    """The memory of one training step, given back when its graph lets go of it; the next step of that shape takes it.
+
+    At most one set is free at a time, that of the latest shape. A set whose backward pass may still come is never free,
+    so several forward passes may run before one. List methods are atomic: threads do not get the same set.
+    """
+
+    free = []
+
+    def __init__(self, T, H, D, B, like):
+        self.key = T, H, D, B, like.dtype, like.device
+        try:
+            key, self.memory = self.free.pop()
+        except IndexError:
+            key = None
+        if key != self.key:
+            self.memory = None  # another shape's memory is freed before more is asked for
+            self.memory = allocate(T, H, D, B, like, T)
+
+    def __del__(self):
+        self.free[:] = [(self.key, self.memory)]
+
+
 class ThroughTime(torch.autograd.Function):
     """All steps of the recurrence as one function, with the backward pass of the module's docstring."""
 
     @staticmethod
-    def forward(ctx, e, every, keep, *weights):
+    def forward(ctx, e, every, memory, *weights):
         """Equations (1)-(6) for all steps.
 
         e (time, input_size, batch): one-hot digits. weights: W_gh, W_ih, W_fh, W_oh, each (hidden, hidden), then W_gx,
-        W_ix, W_fx, W_ox, each (hidden, input_size), then their four biases, each (hidden). Returns the last h, (batch,
-        hidden), or, if `every`, all h and all c, each (batch, time, hidden). `keep`: a backward pass will follow;
-        without it the steps share the memory of one.
+        W_ix, W_fx, W_ox, each (hidden, input_size), then their four biases, each (hidden). memory: a weak reference to
+        a Loan if a backward pass may follow, else None. Returns the last h, (batch, hidden), or, if `every`, all h and
+        all c, each (batch, time, hidden).
         """
         (T, D, B), H = e.shape, len(weights[0])
-        table = torch.cat(weights[4:8], 0) + torch.cat(weights[8:])[:, None]
+        table = torch.cat(weights[4:8]) + torch.cat(weights[8:])[:, None]
         W = torch.cat((torch.cat(weights[:4]), table), 1)
-        W_hT = W[:, :H].t().contiguous() if keep else None
-        W[:H] *= 2  # for g = tanh(a_g) = 2 sigmoid(2 a_g) - 1
-        minus_one = W.new_tensor(-1.0)
-
-        gates = W.new_empty(T if keep else 1, 4, H, B)
-        tanh_c = W.new_empty(T if keep else 1, H, B)
-        c = W.new_empty(T + 1 if keep or every else 1, H, B)
-        he = W.new_empty(T + 1, H + D, B)  # [h_t; e_(t+1)] at t
+        if memory:
+            ctx.save_for_backward(W[:, :H].t().contiguous())
+            ctx.memory = memory
+        he, c, steps = memory().memory if memory else allocate(T, H, D, B, W, T if every else 1)
         he[:T, H:] = e
-        c[0], he[0, :H] = 0, 0
-        n = len(gates), len(c)
-        for old, new, h in zip(range(T), range(1, T + 1), he[1:, :H].unbind(), strict=True):
-            a, tc, c_new = gates[old % n[0]], tanh_c[old % n[0]], c[new % n[1]]
-            g, i, f, o = a.unbind()
-            torch.sigmoid(product(W, he[old]), out=a.view(4 * H, B))  # (2)-(4)
+        W[:H] *= 2  # for g = tanh(a_g) = 2 sigmoid(2 a_g) - 1
+        W_x, minus_one = W[:, H:].contiguous(), W.new_tensor(-1.0)
+        first = True
+        for a, _, g, i, f, o, c_old, c_new, tanh_c, he_old, h in steps:
+            # h_0 = 0: the first product is by the digit's columns alone
+            torch.sigmoid(product(W_x, he_old[H:]) if first else product(W, he_old), out=a)  # (2)-(4)
+            first = False
             torch.add(minus_one, g, alpha=2, out=g)  # (1)
-            torch.mul(c[old % n[1]], f, out=c_new).addcmul_(g, i)  # (5)
-            torch.mul(c_new, 2, out=tc).sigmoid_()
-            torch.add(minus_one, tc, alpha=2, out=tc)
-            torch.mul(tc, o, out=h)  # (6)
-        if keep:
-            ctx.save_for_backward(W_hT, gates, tanh_c, c, he)
+            torch.mul(c_old, f, out=c_new).addcmul_(g, i)  # (5)
+            torch.mul(c_new, 2, out=tanh_c).sigmoid_()
+            torch.add(minus_one, tanh_c, alpha=2, out=tanh_c)
+            torch.mul(tanh_c, o, out=h)  # (6)
         ctx.set_materialize_grads(False)
         if every:
-            return he[1:, :H].permute(2, 0, 1).contiguous(), c[1:].permute(2, 0, 1).contiguous()
-        return h.t().contiguous()
+            return tuple(s.permute(2, 0, 1).clone(memory_format=torch.contiguous_format) for s in (he[1:, :H], c[1:]))
+        return h.t().clone(memory_format=torch.contiguous_format)  # a copy: the memory is used again
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_h, grad_c=None):
         """From the derivatives by what forward returned to those by the weights."""
-        W_hT, gates, tanh_c, c, he = ctx.saved_tensors
-        (T, _, H, B), K = gates.shape, he.shape[1]
-        every = grad_c is not None or grad_h.dim() == 3
+        (W_hT,) = ctx.saved_tensors  # after a backward pass that did not retain the graph this raises
+        loan = ctx.memory()
+        he, _, steps = loan.memory
+        (_, K, B), H = he.shape, len(W_hT)
+        every = grad_h is None or grad_h.dim() == 3
         dh = he.new_zeros(H, B) if every else grad_h.t().contiguous()
-        dc, part, da, dWT = torch.zeros_like(dh), torch.empty_like(dh), he.new_empty(4, H, B), he.new_zeros(K, 4 * H)
-        da_ifo, stacked, (da_g, da_i, da_f, da_o) = da[1:], da.view(4 * H, B), da.unbind()
-        stacked_t = stacked.t()
-        kept = zip(gates.unbind(), gates[:, 1:].unbind(), tanh_c.unbind(), c.unbind(), he.unbind(), strict=False)
-        for t, (a, ifo, tc, c_old, he_old) in reversed(list(enumerate(kept))):
-            g, i, f, o = a.unbind()
-            if grad_c is not None:
-                dc += grad_c[:, t].t()
+        dc, part, da, dW = torch.zeros_like(dh), torch.empty_like(dh), he.new_empty(4, H, B), he.new_zeros(4 * H, K)
+        stacked, da_ifo, (da_g, da_i, da_f, da_o) = da.view(4 * H, B), da[1:], da.unbind()
+        for t in reversed(range(len(steps))):
+            _, ifo, g, i, f, o, c_old, _, tanh_c, he_old, _ = steps[t]
             if every and grad_h is not None:
                 dh = dh + grad_h[:, t].t()
-            torch.mul(dh, tc, out=da_o)  # (6)
+            if grad_c is not None:
+                dc += grad_c[:, t].t()
+            torch.mul(dh, tanh_c, out=da_o)  # (6)
             torch.mul(dh, o, out=part)
-            dc += tanh_backward(part, tc, grad_input=part)
+            dc.add_(tanh_backward(part, tanh_c, grad_input=part))
             torch.mul(dc, i, out=da_g)  # (5)
             torch.mul(dc, g, out=da_i)
             torch.mul(dc, c_old, out=da_f)
-            dc *= f
+            dc.mul_(f)
             tanh_backward(da_g, g, grad_input=da_g)  # (1)
             sigmoid_backward(da_ifo, ifo, grad_input=da_ifo)  # (2)-(4)
-            dWT += product(he_old, stacked_t)
-            dh = product(W_hT, stacked)
-        dW = dWT.t()
-        d_table = dW[:, H:].contiguous()
+            if t:
+                dW.add_(product(stacked, he_old.t()))
+                dh = product(W_hT, stacked)
+            else:  # h_0 = 0 adds nothing to dW_h, and nobody asks for its own derivative
+                dW[:, H:].add_(product(stacked, he_old[H:].t()))
+        d_table = dW[:, H:].contiguous()  # one digit of each row was 1: the bias's derivative is the sum over digits
         return None, None, None, *dW[:, :H].chunk(4), *d_table.chunk(4), *d_table.sum(1).chunk(4)
 
 
@@ -138,8 +179,14 @@ class FastLSTM(LSTM):
         """Run ThroughTime on digits, int64 (batch, time); F.one_hot raises RuntimeError for anything but digits."""
         x, h = (self.W_gx, self.W_ix, self.W_fx, self.W_ox), (self.W_gh, self.W_ih, self.W_fh, self.W_oh)
         weights = [layer.weight for layer in (*h, *x)] + [layer.bias for layer in x]
-        keep = torch.is_grad_enabled() and any(weight.requires_grad for weight in weights)
-        return ThroughTime.apply(F.one_hot(digits, self.input_size).permute(1, 2, 0), every, keep, *weights)
+        e = F.one_hot(digits, self.input_size).permute(1, 2, 0)
+        if not (torch.is_grad_enabled() and any(weight.requires_grad for weight in weights)):
+            return ThroughTime.apply(e, every, None, *weights)
+        loan = Loan(digits.shape[1], self.hidden_size, self.input_size, len(digits), weights[0])
+        # Only what the graph has saved holds the loan, so it ends with the backward pass, not with the last use of the
+        # loss: the next training step finds the memory free.
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: (tensor, loan), lambda saved: saved[0]):
+            return ThroughTime.apply(e, every, weakref.ref(loan), *weights)
 
     def states(self, digits):
         """All hidden and cell states: digits (batch, time) -> (h, c), each (batch, time, hidden_size)."""

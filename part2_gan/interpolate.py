@@ -22,21 +22,27 @@ from gan import sample
 from train import load_generator
 
 
-def add_latent_options(parser):
-    """Add the options of scripts that look into a trained generator's latent space."""
+def add_network_options(parser):
+    """Add the options that name a generator and a classifier."""
     parser.add_argument("--checkpoint", type=Path, help="the generator (default: the one in the repo)")
     parser.add_argument("--classifier", type=Path, help="the reader of digits (default: the one in the repo)")
+    utils.add_common_options(parser)
+
+
+def add_latent_options(parser):
+    """Add the options of scripts that look into a trained generator's latent space."""
     parser.add_argument(
         "--confidence", type=utils.number(float, low=0, high=1), default=0.99, help="how sure the ends must be read"
     )
     parser.add_argument("--steps", type=utils.number(int, low=2, high=50), default=10, help="images in a strip")
     parser.add_argument("--dataset", choices=utils.TITLES, default="mnist", help="whose networks to take")
-    utils.add_common_options(parser)
+    add_network_options(parser)
 
 
 def load_networks(args):
-    """Generator, classifier and one line on where they come from, for the options of `add_latent_options`.
+    """Generator, classifier, the generator's config and one line on where they come from.
 
+    `args` has the options of `add_network_options` and --dataset.
     Raises utils.InputError if a file is missing or unfit, or if the two networks come from different data sets.
     """
     utils.choose_folders(args)

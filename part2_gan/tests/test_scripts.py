@@ -203,3 +203,14 @@ def test_damaged_checkpoints_are_named(trained, tmp_path):
             train.load_generator(tmp_path / name, "cpu")
     with pytest.raises(utils.InputError, match="'gan' is needed, this file holds 'classifier'"):
         train.load_generator(trained / "classifier.pt", "cpu")
+
+
+def test_evaluate_tells_digits_from_noise(trained, tmp_path):
+    """Training digits are near the floor by construction; a generator of three epochs is far above it."""
+    options = [word for word in strip_options(tmp_path, trained) if word not in ("--confidence", "0")]
+    done = script("evaluate.py", "--samples", "500", "--limit", "1000", *options)
+    assert done.returncode == 0, done.stderr
+    entry = json.loads((tmp_path / "evaluate.json").read_text())["balanced"]
+    assert sum(entry["histogram"]) + entry["unsure"] == entry["samples"] == 500
+    assert entry["frechet_distance"] > 3 * entry["floor"] > 0
+    assert entry["test_digits"]["score"] > entry["score"]

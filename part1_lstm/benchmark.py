@@ -1,0 +1,255 @@
+"""How long a training step of the LSTM takes: the equations step by step, the fast path, nn.LSTM, and the floor.
+
+    python benchmark.py                                     lengths 10, 25, 100 and 400, some minutes on two cores
+    python benchmark.py --lengths 10 25 --rounds 5          a first look
+    python benchmark.py --threads 1                         on one CPU thread
+
+The peers:
+
+    equations    lstm.py, one small kernel after the other, as the report writes it
+    fast         fast_lstm.py: the same results, by the backward pass written by hand
+    nn.LSTM      torch's own LSTM on the one-hot digits, and a linear layer on its last state
+    products     the matrix products of the recurrence alone, forward and backward, by the operator that fast_lstm.py
+                 uses: no LSTM that multiplies this way can take less time
+
+A training step is forward pass, cross entropy, backward pass, clipping, and an update by RMSprop. The peers take turns,
+one step each a round, so that what else the machine does meets them all alike; the table holds medians over the rounds,
+and a ratio is the median of the ratios of the rounds. cpu_milliseconds is the time of all threads of the process: on a
+loaded machine it tells more than the clock. Peak memory is what three steps add to a process of their own, which had
+the model built and one step at length 1 done before (on CUDA: the peak of torch's allocator).
+
+Writes OUT_DIR/benchmark.json, with the rows, the ratios by name and length, and the time a sequence step takes at each
+length over that at the shortest from 25 on; and FIGURES_DIR/lstm_speed.png.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fast_lstm import FastLSTM, product
+from lstm import LSTM
+from utils import (
+    InputError,
+    Parser,
+    add_common_options,
+    hold,
+    number,
+    pick_device,
+    provenance,
+    run,
+    save_figure,
+    save_json,
+)
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+DIGITS = 10
+RATIOS = [("fast", "nn.LSTM"), ("equations", "fast"), ("equations", "nn.LSTM"), ("fast", "products")]
+CONSTANT_FROM = 25  # shorter ones also show what a training step costs apart from the sequence
+
+
+class TorchLSTM(nn.Module):
+    """nn.LSTM on one-hot digits, with the interface of lstm.LSTM: digits (batch, time) -> logits (batch, digits)."""
+
+    def __init__(self, hidden_size):
+        super().__init__()
+        self.lstm, self.W_ph = nn.LSTM(DIGITS, hidden_size, batch_first=True), nn.Linear(hidden_size, DIGITS)
+
+    def forward(self, digits):
+        return self.W_ph(self.lstm(F.one_hot(digits, DIGITS).to(self.W_ph.weight.dtype))[0][:, -1])
+
+
+def training_step(model, digits, targets):
+    """A function that does one training step on digits (batch, time) and targets (batch)."""
+    parameters = list(model.parameters())
+    optimizer = torch.optim.RMSprop(parameters, lr=1e-3)
+
+    def step():
+        loss = F.cross_entropy(model(digits), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 10.0)
+        optimizer.step()
+
+    return step
+
+
+def bare_products(length, batch, hidden, device):
+    """A function that does the recurrence's products of one training step: W_h h, W_h^T da and da h^T at each digit."""
+    W, h, da = (
+        torch.randn(shape, device=device) for shape in ((4 * hidden, hidden), (hidden, batch), (4 * hidden, batch))
+    )
+    W_T = W.t().contiguous()
+
+    @torch.no_grad()
+    def step():
+        for _ in range(length):
+            product(W, h)
+            product(W_T, da)
+            product(da, h.t())
+
+    return step
+
+
+def make(peer, length, args, device):
+    """The function that does one step of `peer` at this length, and the same at length 1."""
+    torch.manual_seed(args.seed)
+    if peer == "products":
+        return [bare_products(n, args.batch_size, args.hidden_size, device) for n in (length, 1)]
+    kinds = {"equations": LSTM, "fast": FastLSTM}
+    model = kinds[peer](hidden_size=args.hidden_size) if peer in kinds else TorchLSTM(args.hidden_size)
+    digits = torch.randint(DIGITS, (args.batch_size, length + 1)).to(device)
+    model = model.to(device)
+    return [training_step(model, digits[:, :n], digits[:, -1]) for n in (length, 1)]
+
+
+PEERS = ["equations", "fast", "nn.LSTM", "products"]
+
+
+def measure_time(length, args, device):
+    """Interleaved rounds: {peer: {"wall": [milliseconds of each round], "cpu": the same in CPU time}}."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    steps = {peer: make(peer, length, args, device)[0] for peer in PEERS}
+    times = {peer: {"wall": [], "cpu": []} for peer in PEERS}
+    for round_ in range(args.rounds + 2):
+        for peer, step in steps.items():
+            wait()
+            wall, cpu = time.perf_counter(), time.process_time()
+            step()
+            wait()
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            if round_ >= 2:  # the first two warm up
+                times[peer]["wall"].append(1e3 * wall)
+                times[peer]["cpu"].append(1e3 * cpu)
+    return times
+
+
+def peak_mib(peer, length, args, device):
+    """MiB that three steps add to this process at their highest, which has done nothing else."""
+    step, warm_up = make(peer, length, args, device)
+    warm_up()
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(3):
+        step()
+    if device.type == "cuda":
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / unit
+
+
+def measure_memory(peer, length, args, device):
+    """peak_mib in a process of its own; None where the system does not tell."""
+    if device.type != "cuda" and resource is None:
+        return None
+    options = {"batch-size": args.batch_size, "hidden-size": args.hidden_size, "seed": args.seed}
+    options |= {"device": device.type, "threads": torch.get_num_threads(), "lengths": length, "memory-of": peer}
+    command = [sys.executable, __file__] + [f"--{name}={value}" for name, value in options.items()]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    if answer.returncode:
+        reason = (answer.stderr.strip().splitlines() or ["killed"])[-1]
+        raise InputError(f"the memory of {peer} at length {length} could not be measured: {reason}")
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def plot(rows, path, source):
+    """Write milliseconds a sequence step over the length, one line a peer, to `path`."""
+    figure, axes = plt.subplots(figsize=(6.5, 4), layout="constrained")
+    for peer in PEERS:
+        points = [(row["length"], row["milliseconds_per_sequence_step"]) for row in rows if row["peer"] == peer]
+        axes.plot(*zip(*points, strict=True), marker="o", label=peer, linestyle=":" if peer == "products" else "-")
+    lengths = sorted({row["length"] for row in rows})
+    axes.set(xlabel="digits read", ylabel="milliseconds a sequence step", title="Training step of the LSTM")
+    axes.set_xscale("log")
+    axes.set_xticks(lengths, [str(length) for length in lengths])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    save_figure(figure, path, source)
+
+
+def parse_args(argv=None):
+    """The options as a Namespace; a bad one is named in one line and exits with code 2."""
+    parser = Parser("Measure the training step of the LSTM: equations, fast path, nn.LSTM, bare products.")
+    length = number(int, low=1, high=100_000)
+    parser.add_argument("--lengths", type=length, nargs="+", default=[10, 25, 100, 400], help="digits that are read")
+    parser.add_argument("--batch-size", type=number(int, low=1), default=128, help="sequences a step")
+    parser.add_argument("--hidden-size", type=number(int, low=1, high=65536), default=128, help="hidden units")
+    parser.add_argument("--rounds", type=number(int, low=1), default=21, help="steps of each peer that are timed")
+    parser.add_argument("--memory-of", choices=PEERS, help="print only the MiB of this peer, at the first length")
+    add_common_options(parser)
+    return parser.parse_args(argv)
+
+
+def benchmark(args):
+    """Measure, print the table, write results and figure; return what benchmark.json holds."""
+    device = pick_device(args.device, args.threads)
+    lengths = sorted(set(args.lengths))
+    rows, ratios = [], {f"{a} / {b}": {} for a, b in RATIOS}
+    print(f"{'length':>6} {'peer':10} {'ms a step':>10} {'CPU ms':>9} {'ms a digit':>10} {'peak MiB':>9}")
+    for length in lengths:
+        times = measure_time(length, args, device)
+        for peer in PEERS:
+            wall, cpu = (statistics.median(times[peer][clock]) for clock in ("wall", "cpu"))
+            row = {
+                "length": length,
+                "peer": peer,
+                "milliseconds": wall,
+                "cpu_milliseconds": cpu,
+                "milliseconds_per_sequence_step": wall / length,
+                "peak_mib": measure_memory(peer, length, args, device),
+            }
+            rows.append(row)
+            memory = "-" if row["peak_mib"] is None else f"{row['peak_mib']:.1f}"
+            print(f"{length:6} {peer:10} {wall:10.2f} {cpu:9.2f} {wall / length:10.3f} {memory:>9}", flush=True)
+        for a, b in RATIOS:
+            pairs = {clock: zip(times[a][clock], times[b][clock], strict=True) for clock in ("wall", "cpu")}
+            ratios[f"{a} / {b}"][str(length)] = {
+                clock: statistics.median(p / q for p, q in pair) for clock, pair in pairs.items()
+            }
+    for name, values in ratios.items():
+        print(f"{name}: " + ", ".join(f"{r['wall']:.2f} at {n} (CPU {r['cpu']:.2f})" for n, r in values.items()))
+    fast = {r["length"]: r["milliseconds_per_sequence_step"] for r in rows if r["peer"] == "fast"}
+    fast = {length: value for length, value in fast.items() if length >= CONSTANT_FROM}
+    result = {
+        "rows": rows,
+        "ratios": {name: {n: r["wall"] for n, r in values.items()} for name, values in ratios.items()},
+        "cpu_ratios": {name: {n: r["cpu"] for n, r in values.items()} for name, values in ratios.items()},
+        "fast, time a sequence step": {str(n): value / fast[min(fast)] for n, value in fast.items()},
+        "config": {name: getattr(args, name) for name in ("lengths", "batch_size", "hidden_size", "rounds", "seed")},
+        "provenance": provenance(device),
+    }
+    with hold(args.out_dir):
+        save_json(args.out_dir / "benchmark.json", result)
+    args.figures_dir.mkdir(parents=True, exist_ok=True)
+    where = result["provenance"]
+    source = f"benchmark.py: batch {args.batch_size}, hidden {args.hidden_size}, medians of {args.rounds} rounds, "
+    source += f"{where['device']}, {where['threads']} threads, torch {where['torch']}"
+    plot(rows, args.figures_dir / "lstm_speed.png", source)
+    return result
+
+
+def main(argv=None):
+    """Run from the command line."""
+    args = parse_args(argv)
+    if args.memory_of:
+        print(peak_mib(args.memory_of, args.lengths[0], args, pick_device(args.device, args.threads)))
+    else:
+        benchmark(args)
+
+
+if __name__ == "__main__":
+    run(main, after_stop="nothing was written")
