@@ -16,7 +16,7 @@ A training step is forward pass, cross entropy, backward pass, clipping, and an 
 one step each a round, so that what else the machine does meets them all alike; the table holds medians over the rounds,
 and a ratio is the median of the ratios of the rounds. cpu_milliseconds is the time of all threads of the process: on a
 loaded machine it tells more than the clock. Peak memory is what three steps add to a process of their own, which had
-the model built and one step at length 1 done before (on CUDA: the peak of torch's allocator).
+the model built and one step at length 1 done before (Linux only; on CUDA: the peak of torch's allocator).
 
 Writes OUT_DIR/benchmark.json, with the rows, the ratios by name and length, and the time a sequence step takes at each
 length over that at the shortest from 25 on; and FIGURES_DIR/lstm_speed.png.
@@ -27,6 +27,7 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
@@ -47,11 +48,6 @@ from utils import (
     save_figure,
     save_json,
 )
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
 
 DIGITS = 10
 RATIOS = [("fast", "nn.LSTM"), ("equations", "fast"), ("equations", "nn.LSTM"), ("fast", "products")]
@@ -89,14 +85,14 @@ def bare_products(length, batch, hidden, device):
     W, h, da = (
         torch.randn(shape, device=device) for shape in ((4 * hidden, hidden), (hidden, batch), (4 * hidden, batch))
     )
-    W_T = W.t().contiguous()
+    W_hT, h_T, da_T = W.t().contiguous(), h.t(), da.t()
 
     @torch.no_grad()
     def step():
         for _ in range(length):
-            product(W, h)
-            product(W_T, da)
-            product(da, h.t())
+            product(W, h_T)
+            product(W_hT, da_T)
+            product(da, h)
 
     return step
 
@@ -134,6 +130,12 @@ def measure_time(length, args, device):
     return times
 
 
+def resident_mib(entry):
+    """Memory of this process by Linux's count: entry "VmRSS" now, "VmHWM" at its highest so far."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith(f"{entry}:"))
+
+
 def peak_mib(peer, length, args, device):
     """MiB that three steps add to this process at their highest, which has done nothing else."""
     step, warm_up = make(peer, length, args, device)
@@ -142,18 +144,17 @@ def peak_mib(peer, length, args, device):
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
     else:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far: importing torch, or the parent's
+        before = resident_mib("VmRSS")
     for _ in range(3):
         step()
-    if device.type == "cuda":
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / unit
+    after = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else resident_mib("VmHWM")
+    return after - (before / 2**20 if device.type == "cuda" else before)
 
 
 def measure_memory(peer, length, args, device):
     """peak_mib in a process of its own; None where the system does not tell."""
-    if device.type != "cuda" and resource is None:
+    if device.type != "cuda" and not Path("/proc/self/clear_refs").exists():
         return None
     options = {"batch-size": args.batch_size, "hidden-size": args.hidden_size, "seed": args.seed}
     options |= {"device": device.type, "threads": torch.get_num_threads(), "lengths": length, "memory-of": peer}
@@ -177,7 +178,7 @@ def plot(rows, path, source):
     axes.set_xticks(lengths, [str(length) for length in lengths])
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
-    axes.legend()
+    figure.legend(loc="outside right upper")
     save_figure(figure, path, source)
 
 

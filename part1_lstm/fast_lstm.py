@@ -13,7 +13,7 @@ step t, the four gates are one product:
 The backward pass. Write dz for the derivative of the loss by z. At step t, dh and dc hold what comes from step t + 1
 and, if the loss reads all states, from the loss itself. The chain rule, from the last equation to the first, gives:
 
-    (6)       do = dh (.) tanh(c_t)           dc += dh (.) o (.) (1 - tanh(c_t)^2)
+    (6)       do = dh (.) tanh(c_t)           dc += dh (.) o (.) (1 - tanh(c_t)^2) = dh (.) o - do (.) h_t
     (5)       dg = dc (.) i     di = dc (.) g     df = dc (.) c_(t-1)     dc_(t-1) = dc (.) f
     (1)-(4)   da_g = dg (.) (1 - g^2)         da_s = ds (.) s (.) (1 - s) for s = i, f, o
     product   dW += da_t [h_(t-1); e_t]^T     dh_(t-1) = W_h^T da_t
@@ -26,7 +26,7 @@ Three things make it fast on a CPU besides:
 - Single-precision products go through oneDNN, by the operator that torch.compile uses for the same purpose: torch.mm
   (MKL) takes twice as long on some processors. Where there is no such operator, torch.mm it is.
 - The memory of the kept states is used again by the next training step: pages that come anew from the operating system
-  cost up to a third of the time.
+  cost up to a quarter of the time.
 
 benchmark.py measures it all.
 """
@@ -54,10 +54,10 @@ ONEDNN = find_onednn()
 
 
 def product(a, b):
-    """The matrix product a b, (n, k) and (k, m) -> (n, m)."""
+    """The matrix product a b^T, (n, k) and (m, k) -> (n, m): b transposed, as oneDNN's operator wants it."""
     if ONEDNN is None or a.dtype != torch.float32 or a.device.type != "cpu":
-        return a @ b
-    return ONEDNN(a, b.t(), None, "none", [], "")
+        return a @ b.t()
+    return ONEDNN(a, b, None, "none", [], "")
 
 
 def allocate(T, H, D, B, like, rows):
@@ -70,7 +70,7 @@ def allocate(T, H, D, B, like, rows):
     c = like.new_zeros(T + 1 if rows == T else 1, H, B).expand(T + 1, H, B)
     he = like.new_zeros(T + 1, H + D, B)
     steps = [
-        (a.view(4 * H, B), a[1:], *a.unbind(), c[t], c[t + 1], tanh_c[t], he[t], he[t + 1, :H])
+        (a.view(4 * H, B), a[1:], *a.unbind(), c[t], c[t + 1], tanh_c[t], he[t], he[t].t(), he[t + 1, :H])
         for t, a in enumerate(gates.unbind())
     ]
     return he, c, steps
@@ -86,7 +86,7 @@ class Loan:
     free = []
 
     def __init__(self, T, H, D, B, like):
-        self.key = T, H, D, B, like.dtype, like.device
+        self.key, self.memory = (T, H, D, B, like.dtype, like.device), None
         try:
             key, self.memory = self.free.pop()
         except IndexError:
@@ -96,7 +96,8 @@ class Loan:
             self.memory = allocate(T, H, D, B, like, T)
 
     def __del__(self):
-        self.free[:] = [(self.key, self.memory)]
+        if self.memory is not None:  # it is None when there was not enough
+            self.free[:] = [(self.key, self.memory)]
 
 
 class ThroughTime(torch.autograd.Function):
@@ -122,13 +123,13 @@ class ThroughTime(torch.autograd.Function):
         W[:H] *= 2  # for g = tanh(a_g) = 2 sigmoid(2 a_g) - 1
         W_x, minus_one = W[:, H:].contiguous(), W.new_tensor(-1.0)
         first = True
-        for a, _, g, i, f, o, c_old, c_new, tanh_c, he_old, h in steps:
+        for a, _, g, i, f, o, c_old, c_new, tanh_c, _, he_old_T, h in steps:
             # h_0 = 0: the first product is by the digit's columns alone
-            torch.sigmoid(product(W_x, he_old[H:]) if first else product(W, he_old), out=a)  # (2)-(4)
+            torch.sigmoid(product(W_x, he_old_T[:, H:]) if first else product(W, he_old_T), out=a)  # (2)-(4)
             first = False
             torch.add(minus_one, g, alpha=2, out=g)  # (1)
             torch.mul(c_old, f, out=c_new).addcmul_(g, i)  # (5)
-            torch.mul(c_new, 2, out=tanh_c).sigmoid_()
+            torch.add(c_new, c_new, out=tanh_c).sigmoid_()
             torch.add(minus_one, tanh_c, alpha=2, out=tanh_c)
             torch.mul(tanh_c, o, out=h)  # (6)
         ctx.set_materialize_grads(False)
@@ -146,17 +147,17 @@ class ThroughTime(torch.autograd.Function):
         (_, K, B), H = he.shape, len(W_hT)
         every = grad_h is None or grad_h.dim() == 3
         dh = he.new_zeros(H, B) if every else grad_h.t().contiguous()
-        dc, part, da, dW = torch.zeros_like(dh), torch.empty_like(dh), he.new_empty(4, H, B), he.new_zeros(4 * H, K)
+        dc, da, dW = torch.zeros_like(dh), he.new_empty(4, H, B), he.new_zeros(4 * H, K)
         stacked, da_ifo, (da_g, da_i, da_f, da_o) = da.view(4 * H, B), da[1:], da.unbind()
+        stacked_T = stacked.t()
         for t in reversed(range(len(steps))):
-            _, ifo, g, i, f, o, c_old, _, tanh_c, he_old, _ = steps[t]
+            _, ifo, g, i, f, o, c_old, _, tanh_c, he_old, _, h = steps[t]
             if every and grad_h is not None:
                 dh = dh + grad_h[:, t].t()
             if grad_c is not None:
                 dc += grad_c[:, t].t()
             torch.mul(dh, tanh_c, out=da_o)  # (6)
-            torch.mul(dh, o, out=part)
-            dc.add_(tanh_backward(part, tanh_c, grad_input=part))
+            dc.addcmul_(dh, o).addcmul_(da_o, h, value=-1)
             torch.mul(dc, i, out=da_g)  # (5)
             torch.mul(dc, g, out=da_i)
             torch.mul(dc, c_old, out=da_f)
@@ -164,10 +165,10 @@ class ThroughTime(torch.autograd.Function):
             tanh_backward(da_g, g, grad_input=da_g)  # (1)
             sigmoid_backward(da_ifo, ifo, grad_input=da_ifo)  # (2)-(4)
             if t:
-                dW.add_(product(stacked, he_old.t()))
-                dh = product(W_hT, stacked)
+                dW.add_(product(stacked, he_old))
+                dh = product(W_hT, stacked_T)
             else:  # h_0 = 0 adds nothing to dW_h, and nobody asks for its own derivative
-                dW[:, H:].add_(product(stacked, he_old[H:].t()))
+                dW[:, H:].add_(product(stacked, he_old[H:]))
         d_table = dW[:, H:].contiguous()  # one digit of each row was 1: the bias's derivative is the sum over digits
         return None, None, None, *dW[:, :H].chunk(4), *d_table.chunk(4), *d_table.sum(1).chunk(4)
 
