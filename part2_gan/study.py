@@ -172,6 +172,7 @@ def main():
         pool.shutdown(cancel_futures=True)
     if world > 1:
         dist.barrier()  # rank 0 waits for all runs, then draws
+        dist.destroy_process_group()
     if rank > 0:
         return
 

@@ -18,7 +18,8 @@ A run lives in its own folder, `<out-dir>/<name>/`:
 
 Under torchrun all processes draw the same batch and the same latents, each takes its share of the rows, and the
 gradients are averaged before each of the two Adam steps: 7 MB a step. BatchNorm normalises each share by itself, as
-torch's DistributedDataParallel does by default; its running statistics are averaged after every epoch. Rank 0 writes.
+torch's DistributedDataParallel does by default; its running statistics are averaged after every epoch. Dropout drops
+the same units in the same row of every share. Rank 0 writes.
 """
 
 import argparse
@@ -339,6 +340,8 @@ def main():
     args = parse_args()
     rank, _ = utils.join_ranks(utils.pick_device(args.device, args.threads))
     result = train(args)
+    if dist.is_initialized():
+        dist.destroy_process_group()
     if rank > 0:
         return
     last = ", ".join(f"{name} {value:.3f}" for name, value in result["last_epoch"].items())
