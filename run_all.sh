@@ -60,7 +60,7 @@ on_data=(--dataset "$dataset" --out-dir "$part2" --figures-dir "$figures")
 networks=(--checkpoint "$part2/generator.pt" --classifier "$part2/classifier.pt" "${latent[@]}")
 
 # Minutes that each step takes on two cores, for the remaining time.
-if $quick; then minutes=(1 0 1 0 0 0); else minutes=(10 1 40 0 0 0); fi
+if $quick; then minutes=(1 0 1 0 0 0); else minutes=(6 1 42 1 0 0); fi
 number=0
 step() { # title, command ...
     local left=0 m
