@@ -15,7 +15,11 @@ dataset=""
 while [ $# -gt 0 ]; do
     case $1 in
         --quick) quick=true ;;
-        --dataset) dataset=${2:-} && shift ;;
+        --dataset)
+            if [ $# -eq 1 ]; then echo "run_all.sh: --dataset needs a value: mnist or typeset" >&2 && exit 2; fi
+            dataset=$2
+            shift
+            ;;
         --dataset=*) dataset=${1#*=} ;;
         -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
         *) echo "run_all.sh: $1 is no option of this script (see --help)" >&2 && exit 2 ;;
