@@ -50,7 +50,7 @@ dataset=${dataset:-mnist}
 
 if $quick; then
     figures=figures/quick figures1=figures/quick part1=results/quick/part1_lstm part2=results/quick/part2_gan
-    compare=(--seeds 1 --epochs 6 --total-len 4000)
+    compare=(--seeds 1 --epochs 10)
     classifier=(--limit 10000 --epochs 2)
     study=(--limit 10000 --epochs-initial 5 --epochs-balanced 20)
     latent=(--confidence 0.5)

@@ -263,6 +263,7 @@ def main(argv=None):
         {
             "config": config,
             "provenance": origin,
+            "run_commits": sorted({str(result["provenance"]["git_commit"]) for result in results}),
             "runs": runs,
             "summary": summary,
             "seconds": time.perf_counter() - start,

@@ -50,7 +50,7 @@ def read(classifier, images):
     return digit, confidence
 
 
-def find_latents(generator, classifier, digits, seed, count=1, confidence=0.99, tries=50_000):
+def find_latents(generator, classifier, digits, seed, count=1, confidence=0.999, tries=50_000):
     """For each of `digits` the first `count` latents, in the order of the seed, that are surely read as that digit.
 
     Nobody picks by eye: z comes from N(0, 1) with `seed`, and is taken if the classifier reads its image as the digit

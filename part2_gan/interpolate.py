@@ -32,7 +32,7 @@ def add_network_options(parser):
 def add_latent_options(parser):
     """Add the options of scripts that look into a trained generator's latent space."""
     parser.add_argument(
-        "--confidence", type=utils.number(float, low=0, high=1), default=0.99, help="how sure the ends must be read"
+        "--confidence", type=utils.number(float, low=0, high=1), default=0.999, help="how sure the ends must be read"
     )
     parser.add_argument("--steps", type=utils.number(int, low=2, high=50), default=10, help="images in a strip")
     parser.add_argument("--dataset", choices=utils.TITLES, default="mnist", help="whose networks to take")
