@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,26 @@ def test_quick_makes_every_figure_and_touches_nothing_else(copy):
     for name in "study", "interpolate", "arithmetic", "classifier":
         text = (copy / "results" / "quick" / "part2_gan" / "typeset" / f"{name}.json").read_text()
         assert "typeset" in text, name
+
+
+@pytest.mark.long
+def test_killed_run_all_goes_on(copy):
+    """Killed with all its processes, twice, at moments that fall into different steps; the third start ends it."""
+    command = ["bash", "run_all.sh", "--quick", "--dataset", "typeset"]
+    environment = {**os.environ, "VIRTUAL_ENV": sys.prefix}
+    for seconds in 25, 60:
+        started = subprocess.Popen(
+            command, cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        with pytest.raises(subprocess.TimeoutExpired):
+            started.communicate(timeout=seconds)
+        os.killpg(started.pid, signal.SIGKILL)
+        started.communicate()
+    runs = copy / "results" / "quick" / "part1_lstm" / "compare"
+    finished = {path: path.stat().st_mtime_ns for path in runs.glob("*/result.json")}
+    assert finished
+    test_quick_makes_every_figure_and_touches_nothing_else(copy)
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 
 @pytest.mark.parametrize("options", [["--fast"], ["--dataset", "cifar"], ["--dataset"]])
