@@ -5,6 +5,7 @@ import random
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -368,6 +369,11 @@ def test_real_data_files_with_faults(tmp_path, monkeypatch):
     write_idx(tmp_path / "gzip")
     images = tmp_path / "gzip" / "MNIST" / "raw" / "train-images-idx3-ubyte"
     images.write_bytes(b"\x1f\x8b\x08\x08" + images.read_bytes())
+    write_idx(tmp_path / "shape")
+    images = tmp_path / "shape" / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    images.write_bytes(struct.pack(">4i", 2051, 12, 14, 56) + images.read_bytes()[16:])
+    with pytest.raises(utils.InputError, match=r"images \(12, 14, 56\)"):
+        dataset.mnist(tmp_path / "shape")
     (tmp_path / "file").write_text("not a folder")
     for name in "gzip", "file":
         with pytest.raises(utils.InputError, match="MNIST"):
