@@ -210,7 +210,12 @@ def wait_for(path, process):
 def test_ctrl_c(tmp_path):
     """A real command line: it says how to go on, its exit code is 130, and it does go on."""
     line = command(tmp_path / "parts", "--epochs", "100000")
-    process = subprocess.Popen(line, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+
+    def heed_ctrl_c():  # a shell that runs the tests in the background makes its children ignore it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    process = subprocess.Popen(line, env=ENVIRONMENT, preexec_fn=heed_ctrl_c, **pipes)
     wait_for(tmp_path / "parts" / NAME / "history.json", process)
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=PATIENCE)[1]
