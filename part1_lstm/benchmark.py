@@ -8,6 +8,7 @@ The peers:
 
     equations    lstm.py, one small kernel after the other, as the report writes it
     fast         fast_lstm.py: the same results, by the backward pass written by hand
+    fast bf16    the same with its products in bfloat16, train.py's --precision bf16
     nn.LSTM      torch's own LSTM on the one-hot digits, and a linear layer on its last state
     products     the matrix products of the recurrence alone, forward and backward, by the operator that fast_lstm.py
                  uses: no LSTM that multiplies this way can take less time
@@ -27,6 +28,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -50,7 +52,13 @@ from utils import (
 )
 
 DIGITS = 10
-RATIOS = [("fast", "nn.LSTM"), ("equations", "fast"), ("equations", "nn.LSTM"), ("fast", "products")]
+RATIOS = [
+    ("fast", "nn.LSTM"),
+    ("fast bf16", "fast"),
+    ("equations", "fast"),
+    ("equations", "nn.LSTM"),
+    ("fast", "products"),
+]
 CONSTANT_FROM = 25  # shorter ones also show what a training step costs apart from the sequence
 
 
@@ -102,14 +110,14 @@ def make(peer, length, args, device):
     torch.manual_seed(args.seed)
     if peer == "products":
         return [bare_products(n, args.batch_size, args.hidden_size, device) for n in (length, 1)]
-    kinds = {"equations": LSTM, "fast": FastLSTM}
+    kinds = {"equations": LSTM, "fast": FastLSTM, "fast bf16": partial(FastLSTM, precision=torch.bfloat16)}
     model = kinds[peer](hidden_size=args.hidden_size) if peer in kinds else TorchLSTM(args.hidden_size)
     digits = torch.randint(DIGITS, (args.batch_size, length + 1)).to(device)
     model = model.to(device)
     return [training_step(model, digits[:, :n], digits[:, -1]) for n in (length, 1)]
 
 
-PEERS = ["equations", "fast", "nn.LSTM", "products"]
+PEERS = ["equations", "fast", "fast bf16", "nn.LSTM", "products"]
 
 
 def measure_time(length, args, device):

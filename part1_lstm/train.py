@@ -45,6 +45,7 @@ from utils import (
 )
 
 CELLS = {"lstm": FastLSTM, "rnn": VanillaRNN}  # fast_lstm.py: the numbers of lstm.py, in half the time
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 OPTIMIZERS = {"rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam}
 CHECKPOINT_KIND = "part1 run"
 EVALUATION_BATCH = 1000  # rows at once: bounds the memory at long inputs, changes no result
@@ -76,6 +77,12 @@ def add_training_options(parser):
         "--stop-at", type=number(float, above=0), default=0.99, help="validation accuracy to stop at (above 1: never)"
     )
     parser.add_argument("--data-seed", type=number(int, low=0), default=42, help="draws the palindromes")
+    parser.add_argument(
+        "--precision",
+        choices=sorted(PRECISIONS),
+        default="fp32",
+        help="of the LSTM's matrix products; bf16 is faster where the processor has it (benchmark.py tells)",
+    )
 
 
 def parse_args(argv=None):
@@ -213,6 +220,8 @@ def train(args, progress=True, result_only=False):
 
     torch.manual_seed(args.seed)
     model = CELLS[args.cell](hidden_size=args.hidden_size).to(device)
+    if args.cell == "lstm":  # the RNN's products always stay in fp32
+        model.precision = PRECISIONS[args.precision]
     optimizer = OPTIMIZERS[args.optimizer](model.parameters(), lr=args.lr)
     shuffle = torch.Generator().manual_seed(args.seed)  # on the CPU: the same batches on every device
     history = []

@@ -143,7 +143,7 @@ def test_memory_is_free_after_the_backward_pass_and_used_again():
         loss = last_loss(fast, digits_of(batch, 8))  # still there during the next forward pass, as in train.py
         assert not Loan.free
         loss.backward()
-        ((_, (he, _, _)),) = Loan.free
+        ((_, (_, _, he, _)),) = Loan.free
         assert he.shape[2] == batch
         seen.add(id(he))
         del he
@@ -173,6 +173,21 @@ def test_threads_do_not_share_memory():
     for seed, expected in wanted.items():
         for a, b in zip(found[seed], expected, strict=True):
             assert_near(a, b)
+
+
+def test_bfloat16_products_are_near_and_keep_the_rest_exact():
+    model, fast = pair()
+    fast.precision = torch.bfloat16
+    digits = digits_of(33, 20)
+    assert_near(fast(digits), model(digits), atol=2e-2)
+    assert not torch.equal(fast(digits), model(digits))  # the option does something
+    h, c = fast.states(digits)
+    assert h.dtype == c.dtype == torch.float32
+    for found, expected in zip(
+        gradients(last_loss(fast, digits), fast), gradients(last_loss(model, digits), model), strict=True
+    ):
+        assert found.dtype == torch.float32
+        assert (found - expected).norm() < 0.02 * expected.norm()
 
 
 def test_state_dict_serves_both():
