@@ -70,12 +70,15 @@ class Discriminator(nn.Module):
         return self.layers(images).squeeze(1)
 
 
-def discriminator_loss(real_logits, fake_logits):
+def discriminator_loss(real_logits, fake_logits, smoothing=0.0):
     """The negative of equation (7), halved: the mean of D's loss on real and on fake images, in [0, inf).
 
     -log D(x) = softplus(-logit) and -log(1 - D(G(z))) = softplus(logit). It is log 2 where D answers 1/2 everywhere.
+    With `smoothing` s the target for real images is 1 - s instead of 1 (one-sided; Salimans et al. 2016): as
+    softplus(logit) = logit + softplus(-logit), that adds s times the mean logit of real images to their term.
     """
-    return (F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()) / 2
+    real_loss = F.softplus(-real_logits).mean() + smoothing * real_logits.mean()
+    return (real_loss + F.softplus(fake_logits).mean()) / 2
 
 
 def generator_loss(fake_logits, kind="non-saturating"):

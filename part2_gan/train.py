@@ -32,6 +32,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch.nn.utils import get_total_norm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import dataset
@@ -40,6 +41,7 @@ from gan import DISCRIMINATORS, LATENT_DIM, Discriminator, Generator, discrimina
 
 # One row of history a step. D's numbers are those of its own training batch, with dropout where it has dropout.
 HISTORY = ("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy", "g_grad_norm")
+AVERAGE_EVERY = 4  # steps: the running average of G's weights costs a quarter, and is the same to the eye
 GRID_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200)
 
 
@@ -48,6 +50,9 @@ def parse_args(argv=None):
     parser = utils.Parser("Train the MLP GAN.")
     count, rate = utils.number(int, low=1), utils.number(float, above=0)
     parser.add_argument("--arch", choices=DISCRIMINATORS, default="balanced", help="which discriminator")
+    parser.add_argument(
+        "--dropout", type=utils.number(float, low=0, below=1), help="of the discriminator (default: as --arch has it)"
+    )
     parser.add_argument("--epochs", type=count, default=200, help="passes over the training images")
     parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
     parser.add_argument("--lr", type=rate, default=2e-4, help="Adam's learning rate, of both networks")
@@ -58,6 +63,30 @@ def parse_args(argv=None):
     parser.add_argument(
         "--loss", choices=["non-saturating", "minimax"], default="non-saturating", help="what G minimises"
     )
+    parser.add_argument(
+        "--label-smoothing",
+        type=utils.number(float, low=0, below=1),
+        default=0.0,
+        help="one-sided: D is to say 1 minus this of real images (Salimans et al. 2016)",
+    )
+    parser.add_argument(
+        "--ema",
+        type=utils.number(float, low=0, below=1),
+        default=0.0,
+        help="keep a running average of G's weights, of this decay a step, and draw samples from it; 0: do not",
+    )
+    parser.add_argument(
+        "--decay-from",
+        type=utils.number(float, low=0, high=1),
+        default=1.0,
+        help="share of the epochs after which the learning rate falls, in a straight line, to zero; 1: never",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["auto", "fp32", "bf16"],
+        default="auto",
+        help="of matrix products; auto: bf16 where the processor multiplies it natively, else fp32",
+    )
     parser.add_argument("--grid-epochs", type=count, nargs="*", default=GRID_EPOCHS, help="epochs to draw samples at")
     parser.add_argument("--name", type=folder_name, help="the run's folder (default: arch, bn-eps and seed)")
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
@@ -65,8 +94,21 @@ def parse_args(argv=None):
     utils.add_common_options(parser)
     args = parser.parse_args(argv)
     utils.choose_folders(args)
+    if args.dropout is None:
+        args.dropout = DISCRIMINATORS[args.arch]["dropout"]
+    if args.precision == "auto":
+        args.precision = "bf16" if multiplies_bf16(args.device) else "fp32"
     args.name = args.name or f"{args.arch}_eps{args.bn_eps:g}_seed{args.seed}"
     return args
+
+
+def multiplies_bf16(device):
+    """Whether the named device has instructions for products of bfloat16 numbers; elsewhere fp32 is faster."""
+    kind = utils.pick_device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    abilities = torch.cpu.get_capabilities() if kind == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16") or abilities.get("bf16"))
 
 
 def folder_name(text):
@@ -97,7 +139,7 @@ def train(args, position=0):
 
     torch.manual_seed(args.seed)
     generator = Generator(bn_eps=args.bn_eps).to(device)
-    discriminator = Discriminator(**DISCRIMINATORS[args.arch]).to(device)
+    discriminator = Discriminator(DISCRIMINATORS[args.arch]["widths"], args.dropout).to(device)
     # beta1 = 0.5 (Radford et al. 2015): with 0.9 Adam's momentum carries D and G past each other.
     optimizers = [
         torch.optim.Adam(network.parameters(), lr=args.lr, betas=(args.beta1, 0.999), fused=True)
@@ -106,6 +148,10 @@ def train(args, position=0):
     fixed_z = torch.randn(25, LATENT_DIM, generator=torch.Generator().manual_seed(args.seed)).to(device)
     state = {"epoch": 0, "seconds": 0.0, "history": torch.empty(0, len(HISTORY)), "samples": {}}
     parts = {"generator": generator, "discriminator": discriminator, "adam_g": optimizers[0], "adam_d": optimizers[1]}
+    averaged = None
+    if args.ema:
+        mean = get_ema_multi_avg_fn(args.ema**AVERAGE_EVERY)
+        averaged = parts["averaged"] = AveragedModel(generator, multi_avg_fn=mean, use_buffers=True)
     if checkpoint:
         restore(folder / "checkpoint.pt", checkpoint, parts, state)
     before = state["seconds"]
@@ -131,12 +177,15 @@ def train(args, position=0):
             disable=not writes,
         )
         for epoch in bar:
-            rows = train_epoch(generator, discriminator, *optimizers, images, args.batch_size, args.loss)
+            falling = (1 - (epoch - 1) / args.epochs) / (1 - args.decay_from) if args.decay_from < 1 else 1
+            for group in optimizers[0].param_groups + optimizers[1].param_groups:
+                group["lr"] = args.lr * min(1, falling)
+            rows = train_epoch(generator, discriminator, *optimizers, images, args, averaged)
             check_finite(rows, epoch, folder)
             state["epoch"], state["seconds"] = epoch, before + time.perf_counter() - started
             state["history"] = torch.cat([state["history"], rows])
             if epoch in args.grid_epochs or epoch == args.epochs:
-                state["samples"][epoch] = to_bytes(sample(generator, fixed_z))
+                state["samples"][epoch] = to_bytes(sample(averaged.module if averaged else generator, fixed_z))
             if writes:
                 save()
             means = zip(HISTORY, rows.mean(0).tolist(), strict=True)
@@ -144,36 +193,46 @@ def train(args, position=0):
         return finish(folder, config, state, device) if writes else None
 
 
-def train_epoch(generator, discriminator, adam_g, adam_d, images, batch_size, loss):
+def train_epoch(generator, discriminator, adam_g, adam_d, images, args, averaged=None):
     """One pass over `images` in a new random order; returns the history (steps, columns) as a CPU tensor.
 
-    Nothing in the loop waits for the device: the history is read once, at the end.
+    `args` has the options batch_size, loss, label_smoothing and precision of parse_args. `averaged` follows G's
+    weights. Nothing in the loop waits for the device: the history is read once, at the end.
     """
     generator.train()
     discriminator.train()
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     order = torch.randperm(len(images), device=images.device)
     # Every process has the same number of rows, and two at least, for BatchNorm.
-    batches = [batch[: len(batch) // world * world] for batch in order.split(batch_size) if len(batch) >= 2 * world]
+    batches = [
+        batch[: len(batch) // world * world] for batch in order.split(args.batch_size) if len(batch) >= 2 * world
+    ]
     history = torch.empty(len(batches), len(HISTORY), device=images.device)
-    for row, batch in zip(history, batches, strict=True):
+    options = {"loss": args.loss, "smoothing": args.label_smoothing, "bf16": args.precision == "bf16"}
+    for step, batch in enumerate(batches):
         z = torch.randn(len(batch), LATENT_DIM, device=images.device)
         real = dataset.scale(images[batch[rank::world]])
-        row.copy_(train_step(generator, discriminator, adam_g, adam_d, real, z[rank::world], loss))
-    average([history, *(buffer for buffer in generator.buffers() if buffer.is_floating_point())])
+        history[step] = train_step(generator, discriminator, adam_g, adam_d, real, z[rank::world], **options)
+        if averaged and step % AVERAGE_EVERY == 0:
+            averaged.update_parameters(generator)
+    buffers = [*generator.buffers(), *(averaged.buffers() if averaged else [])]
+    average([history, *(buffer for buffer in buffers if buffer.is_floating_point())])
     return history.cpu()
 
 
-def train_step(generator, discriminator, adam_g, adam_d, real, z, loss="non-saturating"):
+def train_step(generator, discriminator, adam_g, adam_d, real, z, loss="non-saturating", smoothing=0.0, bf16=False):
     """One step of D, then one of G, on real images (batch, 784) in [-1, 1] and latents z (batch, latent_dim).
 
-    The fakes are made once and serve both steps. Returns the history row as a tensor (6,).
+    The fakes are made once and serve both steps. With `bf16` the matrix products round their factors to bfloat16;
+    weights, losses and Adam stay in single precision. Returns the history row as a tensor (6,).
     """
-    fake = generator(z)
+    half = torch.autocast(real.device.type, torch.bfloat16, enabled=bf16)
+    with half:
+        fake = generator(z).float()
 
-    # D: maximise equation (7). One pass over both halves equals two, for D has no BatchNorm.
-    real_logits, fake_logits = discriminator(torch.cat([real, fake.detach()])).chunk(2)
-    d_loss = discriminator_loss(real_logits, fake_logits)
+        # D: maximise equation (7). One pass over both halves equals two, for D has no BatchNorm.
+        real_logits, fake_logits = discriminator(torch.cat([real, fake.detach()])).float().chunk(2)
+    d_loss = discriminator_loss(real_logits, fake_logits, smoothing)
     adam_d.zero_grad()
     d_loss.backward()
     average([weight.grad for weight in discriminator.parameters()])
@@ -181,7 +240,9 @@ def train_step(generator, discriminator, adam_g, adam_d, real, z, loss="non-satu
 
     # G: against the D that has just been updated, whose own gradients are not needed.
     discriminator.requires_grad_(False)
-    g_loss = generator_loss(discriminator(fake), loss)
+    with half:
+        logits = discriminator(fake).float()
+    g_loss = generator_loss(logits, loss)
     adam_g.zero_grad()
     g_loss.backward()
     gradients = [weight.grad for weight in generator.parameters()]
@@ -265,10 +326,9 @@ def plot_losses(ax, history):
 
 def describe(config):
     """One line that says where a figure comes from."""
-    discriminator = DISCRIMINATORS[config["arch"]]
-    widths = "-".join(str(width) for width in (784, *discriminator["widths"], 1))
+    widths = "-".join(str(width) for width in (784, *DISCRIMINATORS[config["arch"]]["widths"], 1))
     return (
-        f"{utils.TITLES[config['dataset']]}; {config['arch']} D {widths}, dropout {discriminator['dropout']:g}; "
+        f"{utils.TITLES[config['dataset']]}; {config['arch']} D {widths}, dropout {config['dropout']:g}; "
         f"G with BatchNorm eps {config['bn_eps']:g}; {config['loss']} loss; batch {config['batch_size']}, "
         f"lr {config['lr']:g}, beta1 {config['beta1']:g}, {config['epochs']} epochs, seed {config['seed']}"
     )
@@ -329,7 +389,11 @@ def load_generator(path, device):
     checkpoint = utils.load_checkpoint(path, "gan", device)
     generator = Generator(bn_eps=checkpoint["config"]["bn_eps"]).to(device)
     try:
-        generator.load_state_dict(checkpoint["generator"])  # half precision is converted by the copy
+        weights = checkpoint["generator"]
+        if "averaged" in checkpoint:
+            prefix = "module."
+            weights = {name.removeprefix(prefix): w for name, w in checkpoint["averaged"].items() if prefix in name}
+        generator.load_state_dict(weights)  # half precision is converted by the copy
         epochs = checkpoint["epoch"]
     except (KeyError, RuntimeError):
         raise utils.InputError(f"{path}: its weights do not fit the generator of gan.py") from None

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from gan import DISCRIMINATORS, Discriminator, Generator, discriminator_loss, generator_loss, sample
@@ -62,6 +63,9 @@ def test_losses_against_closed_forms():
     torch.testing.assert_close(generator_loss(fake, "non-saturating"), -d_fake.log().mean())
     torch.testing.assert_close(generator_loss(fake), -d_fake.log().mean())
     assert discriminator_loss(torch.zeros(4), torch.zeros(4)).item() == pytest.approx(math.log(2))
+    real_term = F.binary_cross_entropy_with_logits(real, torch.full_like(real, 0.9))
+    fake_term = F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+    torch.testing.assert_close(discriminator_loss(real, fake, smoothing=0.1), (real_term + fake_term) / 2)
     with pytest.raises(ValueError, match="wasserstein"):
         generator_loss(fake, "wasserstein")
 

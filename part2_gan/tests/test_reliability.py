@@ -388,7 +388,8 @@ def test_share_sizes_do_not_depend_on_the_process():
     torch.manual_seed(0)
     networks = Generator(), Discriminator(**DISCRIMINATORS["balanced"])
     adams = [torch.optim.Adam(network.parameters(), fused=True) for network in networks]
-    history = train.train_epoch(*networks, *adams, torch.zeros(65, 784, dtype=torch.uint8), 32, "minimax")
+    args = train.parse_args(["--dataset", "typeset", "--batch-size", "32", "--loss", "minimax"])
+    history = train.train_epoch(*networks, *adams, torch.zeros(65, 784, dtype=torch.uint8), args)
     assert len(history) == 2  # 32 + 32, and the one left over is skipped: BatchNorm needs two
 
 

@@ -26,6 +26,61 @@ def networks(arch, seed=0):
     return generator, discriminator, *(torch.optim.SGD(n.parameters(), lr=0.5) for n in (generator, discriminator))
 
 
+def test_bf16_step_is_near_and_keeps_single_precision_weights():
+    real, z = torch.rand(64, 784) * 2 - 1, torch.randn(64, 100)
+    rows, weights = [], []
+    for bf16 in (False, True):
+        parts = networks("initial")
+        rows.append(train.train_step(*parts, real, z, bf16=bf16))
+        weights.append(torch.cat([weight.flatten() for weight in parts[0].parameters()]))
+    assert weights[1].dtype == torch.float32
+    assert not torch.equal(*rows)  # the option does something
+    torch.testing.assert_close(*rows, rtol=0.05, atol=0.02)
+    torch.testing.assert_close(*weights, rtol=0, atol=0.01)
+
+
+def test_running_average_follows_the_weights(tmp_path):
+    """After n updates from w_0 on, with decay d each: d^n w_0 + (1 - d) sum of d^(n - k) w_k."""
+    args = train.parse_args([*TINY, "--batch-size", "10", "--ema", "0.9"])
+    generator, discriminator, *steps = networks("balanced")
+    mean = train.get_ema_multi_avg_fn(args.ema**train.AVERAGE_EVERY)
+    averaged = train.AveragedModel(generator, multi_avg_fn=mean, use_buffers=True)
+    seen, step = [], train.train_step
+
+    def watch(*parts, **options):
+        row = step(*parts, **options)
+        seen.append(generator.layers[0].weight.detach().clone())
+        return row
+
+    images = dataset.load(args)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "train_step", watch)
+        train.train_epoch(generator, discriminator, *steps, images, args, averaged)
+    expected, decay = seen[0], args.ema**train.AVERAGE_EVERY  # the first update is a copy
+    for weights in seen[4::4]:
+        expected = decay * expected + (1 - decay) * weights
+    torch.testing.assert_close(averaged.module.layers[0].weight, expected)
+
+    result = run_of(tmp_path, "--epochs", "2", "--ema", "0.99")
+    assert result["config"]["ema"] == 0.99
+    checkpoint = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    loaded, _ = train.load_generator(tmp_path / "run" / "checkpoint.pt", torch.device("cpu"))
+    assert torch.equal(loaded.layers[0].weight, checkpoint["averaged"]["module.layers.0.weight"])
+    assert not torch.equal(loaded.layers[0].weight, checkpoint["generator"]["layers.0.weight"])
+
+
+def test_learning_rate_falls_to_zero(tmp_path, monkeypatch):
+    rates, epoch = [], train.train_epoch
+
+    def watch(generator, discriminator, adam_g, adam_d, *rest):
+        rates.append([adam.param_groups[0]["lr"] for adam in (adam_g, adam_d)])
+        return epoch(generator, discriminator, adam_g, adam_d, *rest)
+
+    monkeypatch.setattr(train, "train_epoch", watch)
+    run_of(tmp_path, "--epochs", "4", "--decay-from", "0.5", "--lr", "0.008")
+    assert rates == [[pytest.approx(rate)] * 2 for rate in (0.008, 0.008, 0.008, 0.004)]
+
+
 @pytest.mark.parametrize("loss", ["non-saturating", "minimax"])
 def test_step_equals_the_textbook_step(loss):
     """One concatenated D pass, fakes made once, D frozen for G's step: the same numbers as the plain way."""

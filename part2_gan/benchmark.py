@@ -1,0 +1,183 @@
+"""How long the GAN's training takes: the loop that people usually write, train.py's own, and the floor.
+
+    python benchmark.py                                    both discriminators, some minutes on two cores
+    python benchmark.py --archs initial --rounds 3         a first look
+    python benchmark.py --threads 1                        on one CPU thread
+
+The peers do --steps training steps a round on batches of --batch-size digits, with all that belongs to them:
+
+    usual      DataLoader over torchvision's MNIST with ToTensor and Normalize; D once on real and once on fake images,
+               G's images made for D and G at once but judged in separate passes; BCELoss on probabilities; Adam as it
+               comes; .item() and a line of text a step, as the well-known public scripts for this GAN do it
+    fp32       train.py's train_epoch: digits as one tensor on the device, one pass of D over real and fake, fused Adam,
+               history read once an epoch
+    bf16       the same with --precision bf16
+    products   the matrix products of one such step alone, in fp32; `products bf16` in bf16
+
+They take turns; the table holds medians over the rounds, and a ratio is the median of the ratios of the rounds. Writes
+OUT_DIR/benchmark.json. The digits are those of --dataset; with `typeset` the usual loop reads them through the same
+transforms.
+"""
+
+import statistics
+import time
+from types import SimpleNamespace
+
+import torch
+from PIL import Image  # torchvision brings it
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+import dataset
+import train
+import utils
+from gan import DISCRIMINATORS, GENERATOR_WIDTHS, LATENT_DIM, PIXELS, Discriminator, Generator
+
+RATIOS = [("usual", "fp32"), ("usual", "bf16"), ("fp32", "bf16"), ("fp32", "products"), ("bf16", "products bf16")]
+
+
+class PictureDataset(Dataset):
+    """Digits as torchvision's MNIST gives them out: a PIL image a sample, through `transform`."""
+
+    def __init__(self, images, transform):
+        self.images, self.transform = images.reshape(-1, 28, 28), transform
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.transform(Image.fromarray(self.images[index].numpy()))
+
+
+def usual_loop(arch, images, args, device):
+    """A generator that does one step a turn, as the usual script does."""
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5], [0.5])])
+    loader = DataLoader(PictureDataset(images, transform), batch_size=args.batch_size, shuffle=True, drop_last=True)
+    generator = Generator().to(device)
+    discriminator = nn.Sequential(Discriminator(**DISCRIMINATORS[arch]), nn.Sigmoid()).to(device)
+    adams = [torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (generator, discriminator)]
+    adam_g, adam_d = adams
+    loss = nn.BCELoss()
+    lines = []
+    while True:
+        for i, batch in enumerate(loader):
+            real = batch.to(device).flatten(1)
+            valid, fake = torch.ones(len(real), device=device), torch.zeros(len(real), device=device)
+            adam_g.zero_grad()
+            made = generator(torch.randn(len(real), LATENT_DIM, device=device))
+            g_loss = loss(discriminator(made), valid)
+            g_loss.backward()
+            adam_g.step()
+            adam_d.zero_grad()
+            d_loss = (loss(discriminator(real), valid) + loss(discriminator(made.detach()), fake)) / 2
+            d_loss.backward()
+            adam_d.step()
+            lines.append(f"[batch {i}/{len(loader)}] [D loss: {d_loss.item():f}] [G loss: {g_loss.item():f}]")
+            yield
+
+
+def own_loop(arch, images, args, device, precision):
+    """A function that does --steps steps of train.py's loop, on as many batches."""
+    generator, discriminator = Generator().to(device), Discriminator(**DISCRIMINATORS[arch]).to(device)
+    adams = [
+        torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
+        for net in (generator, discriminator)
+    ]
+    part = images[: args.steps * args.batch_size].to(device)
+    options = SimpleNamespace(
+        batch_size=args.batch_size, loss="non-saturating", label_smoothing=0.0, precision=precision
+    )
+    return lambda: train.train_epoch(generator, discriminator, *adams, part, options)
+
+
+def products(arch, args, device, dtype):
+    """A function that does the matrix products of --steps steps.
+
+    G: forward, and the gradients by inputs (not by z) and by weights. D: the same on a double batch, then forward and
+    the gradient by inputs on a single one.
+    """
+    jobs = []
+    widths = (LATENT_DIM, *GENERATOR_WIDTHS, PIXELS)
+    for n, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        jobs += [(args.batch_size, a, b), (a, args.batch_size, b)] + [(args.batch_size, b, a)] * (n > 0)
+    widths = (PIXELS, *DISCRIMINATORS[arch]["widths"], 1)
+    for n, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        rows = 2 * args.batch_size
+        jobs += [(rows, a, b), (a, rows, b)] + [(rows, b, a)] * (n > 0)
+        jobs += [(args.batch_size, a, b), (args.batch_size, b, a)]
+    pairs = [
+        (torch.randn(n, k, device=device, dtype=dtype), torch.randn(k, m, device=device, dtype=dtype))
+        for n, k, m in jobs
+    ]
+
+    @torch.no_grad()
+    def steps():
+        for _ in range(args.steps):
+            for a, b in pairs:
+                a @ b
+
+    return steps
+
+
+def measure(arch, images, args, device):
+    """Interleaved rounds: {peer: [milliseconds a step in each round]}."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    torch.manual_seed(args.seed)
+    turns = usual_loop(arch, images, args, device)
+    peers = {
+        "usual": lambda: [next(turns) for _ in range(args.steps)],
+        "fp32": own_loop(arch, images, args, device, "fp32"),
+        "bf16": own_loop(arch, images, args, device, "bf16"),
+        "products": products(arch, args, device, torch.float32),
+        "products bf16": products(arch, args, device, torch.bfloat16),
+    }
+    times = {peer: [] for peer in peers}
+    for round_ in range(args.rounds + 1):
+        for peer, steps in peers.items():
+            wait()
+            start = time.perf_counter()
+            steps()
+            wait()
+            if round_:  # the first one warms up
+                times[peer].append(1e3 * (time.perf_counter() - start) / args.steps)
+    return times
+
+
+def main():
+    parser = utils.Parser("Measure the GAN's training step: the usual loop, this one, the bare products.")
+    count = utils.number(int, low=1)
+    parser.add_argument("--archs", choices=DISCRIMINATORS, nargs="+", default=["initial", "balanced"], help="which D")
+    parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
+    parser.add_argument("--steps", type=count, default=100, help="training steps of each peer in a round")
+    parser.add_argument("--rounds", type=count, default=7, help="rounds that are timed")
+    dataset.add_data_options(parser)
+    utils.add_common_options(parser)
+    args = parser.parse_args()
+    utils.choose_folders(args)
+    device = utils.pick_device(args.device, args.threads)
+    images = dataset.load(args)[0]
+    if len(images) < args.steps * args.batch_size:
+        raise utils.InputError(f"{args.steps} steps of {args.batch_size} need more than the {len(images)} images")
+    epoch = len(images) // args.batch_size
+    result = {
+        "archs": {},
+        "config": {n: getattr(args, n) for n in ("batch_size", "steps", "rounds", "seed", "dataset")},
+    }
+    for arch in args.archs:
+        times = measure(arch, images, args, device)
+        ratios = {
+            f"{a} / {b}": statistics.median(p / q for p, q in zip(times[a], times[b], strict=True)) for a, b in RATIOS
+        }
+        medians = {peer: statistics.median(values) for peer, values in times.items()}
+        result["archs"][arch] = {"milliseconds_a_step": medians, "ratios": ratios}
+        for peer, value in medians.items():
+            print(f"{arch:9} {peer:14} {value:7.2f} ms a step, {value * epoch / 1e3:6.1f} s an epoch")
+        print(f"{arch:9} " + ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()), flush=True)
+    result["provenance"] = utils.provenance(device)
+    utils.make_folder(args.out_dir)
+    utils.save_json(args.out_dir / "benchmark.json", result)
+
+
+if __name__ == "__main__":
+    utils.run(main)
