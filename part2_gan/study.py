@@ -76,6 +76,30 @@ def run_one(options, position):
         raise
 
 
+def run_all(runs, workers):
+    """Train the runs, {name: options of train.py}, `workers` at a time; under torchrun, this process's share of them.
+
+    Returns the rank of this process, 0 without torchrun; rank 0 returns when all runs are done.
+    """
+    rank, world = utils.join_ranks()
+    own = list(runs.values())[rank::world]
+    pool = ProcessPoolExecutor(
+        min(workers, len(runs)), multiprocessing.get_context("spawn"), initializer=utils.prepare_worker
+    )
+    try:
+        futures = [pool.submit(run_one, options, line % workers) for line, options in enumerate(own)]
+        for future in as_completed(futures):  # whichever fails first ends the others
+            future.result()
+    finally:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        pool.shutdown(cancel_futures=True)
+    if world > 1:
+        dist.barrier()  # rank 0 waits for all runs
+        dist.destroy_process_group()
+    return rank
+
+
 def draw_losses(name, title, args):
     """Figure 2 or 4: both losses of one run against the step."""
     figure, ax = utils.plt.subplots(figsize=(8, 4.5), layout="constrained")
@@ -149,23 +173,8 @@ def main():
     dataset.load(args)  # fetched once, here, before several processes want it
     utils.make_folder(args.out_dir)
     utils.make_folder(args.figures_dir)
-    rank, world = utils.join_ranks()
     runs = plan(args)
-    own = dict(list(runs.items())[rank::world])
-    pool = ProcessPoolExecutor(
-        min(args.workers, len(runs)), multiprocessing.get_context("spawn"), initializer=utils.prepare_worker
-    )
-    try:
-        futures = [pool.submit(run_one, options, line) for line, options in enumerate(own.values())]
-        for future in as_completed(futures):  # whichever fails first ends the others
-            future.result()
-    finally:
-        for worker in multiprocessing.active_children():
-            worker.terminate()
-        pool.shutdown(cancel_futures=True)
-    if world > 1:
-        dist.barrier()  # rank 0 waits for all runs, then draws
-        dist.destroy_process_group()
+    rank = run_all(runs, args.workers)
     if rank > 0:
         return
 

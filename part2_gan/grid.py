@@ -1,0 +1,248 @@
+"""What makes the discriminator overpower the generator: its width, its missing dropout, or BatchNorm's eps?
+
+    python grid.py                      # 8 cells x 3 seeds x 20 epochs of MNIST and the minimax runs; goes on after a stop
+    python grid.py --seeds 1 --epochs 2 --dataset typeset --limit 6000
+    torchrun --nproc-per-node 4 grid.py --workers 1
+
+The report went from a wide discriminator without dropout to a narrow one with it, and says that this cured the
+imbalance. Here each factor is turned by itself, every cell trained for the same number of epochs with the same seeds:
+
+    width      512-256 or 256-128, the discriminator's hidden layers
+    dropout    0 or 0.4, in the discriminator
+    eps        1e-5 or 0.8, BatchNorm's in the generator (gan.py says where 0.8 comes from)
+
+The effect of a factor is the mean change over all pairs of runs that differ in it alone. Seeds are the unit: each one
+has 4 such pairs, whose mean is one number, and the 95 % interval is Student's t over the seeds' numbers.
+
+Beside it, for the wide discriminator without dropout, the minimax loss of equation (7) as written, with both eps: where
+D is sure, the gradient that reaches G vanishes under the one loss and not under the other.
+
+Writes overpowering.png, overpowering_curves.png, minimax.png and grid.json; the runs lie in OUT_DIR/grid.
+"""
+
+import itertools
+import math
+import os
+import statistics
+
+import torch
+
+import dataset
+import train
+import utils
+from study import load_history, load_result, run_all
+
+EPS, WIDTHS, DROPOUTS = (1e-5, 0.8), ("initial", "balanced"), (0.0, 0.4)
+WIDE = {"initial": "512-256", "balanced": "256-128"}
+COLOURS = {1e-5: "#0072B2", 0.8: "#D55E00"}  # told apart with every common colour vision
+# The quantities of a run's last epoch: axis label, and whether the axis and the effect are those of its logarithm.
+QUANTITIES = {
+    "d_accuracy": ("accuracy of D in training", False),
+    "g_loss": ("loss of G (nats)", False),
+    "g_grad_norm": ("gradient norm reaching G", True),
+    "frechet_distance": ("Frechet distance of samples", True),
+}
+T975 = [math.inf, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262]  # Student's t, by degrees of freedom
+
+
+def parse_args(argv=None):
+    """The grid's options."""
+    parser = utils.Parser("Width x dropout x BatchNorm eps: what makes the discriminator overpower the generator?")
+    count = utils.number(int, low=1)
+    parser.add_argument("--epochs", type=count, default=20, help="epochs of every run")
+    parser.add_argument("--seeds", type=utils.number(int, low=1, high=10), default=3, help="runs a cell")
+    parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
+    parser.add_argument("--evaluate-every", type=count, default=5, help="epochs between two looks at the samples")
+    parser.add_argument(
+        "--workers", type=count, default=os.cpu_count() or 1, help="runs at a time, --threads (or 1) each"
+    )
+    dataset.add_data_options(parser)
+    utils.add_common_options(parser)
+    args = parser.parse_args(argv)
+    utils.choose_folders(args)
+    return args
+
+
+def name_of(arch, dropout, eps, loss, seed):
+    """The folder of one run."""
+    return f"{arch}_dropout{dropout:g}_eps{eps:g}{'_minimax' if loss == 'minimax' else ''}_seed{seed}"
+
+
+def cells():
+    """Every (arch, dropout, eps, loss): the eight of the grid, then the two with the minimax loss."""
+    grid = [(*cell, "non-saturating") for cell in itertools.product(WIDTHS, DROPOUTS, EPS)]
+    return grid + [("initial", 0.0, eps, "minimax") for eps in EPS]
+
+
+def plan(args):
+    """The runs as {name: options of train.py}."""
+    runs = {}
+    for seed, (arch, dropout, eps, loss) in itertools.product(range(args.seed, args.seed + args.seeds), cells()):
+        name = name_of(arch, dropout, eps, loss, seed)
+        options = {"arch": arch, "dropout": dropout, "bn_eps": eps, "loss": loss, "seed": seed, "name": name}
+        options |= {"threads": args.threads or 1, "out_dir": args.out_dir / "grid", "grid_epochs": args.epochs}
+        for shared in "epochs", "batch_size", "evaluate_every", "device", "dataset", "data_dir", "limit", "figures_dir":
+            options[shared] = getattr(args, shared)
+        words = [(f"--{option.replace('_', '-')}", str(value)) for option, value in options.items()]
+        runs[name] = [word for pair in words for word in pair]
+    return runs
+
+
+def outcome(folder):
+    """The quantities of a finished run's last epoch, and its curves: {column: [a value an epoch]}."""
+    result = load_result(folder)
+    rows, _ = load_history(folder)
+    by_epoch = torch.stack([part.mean(0) for part in rows.chunk(result["epochs"])])
+    curves = {column: [round(v, 4) for v in by_epoch[:, i].tolist()] for i, column in enumerate(train.HISTORY)}
+    last = result["last_epoch"] | result["quality"][-1]
+    return {**{name: last[name] for name in QUANTITIES}, "curves": curves, "quality": result["quality"]}
+
+
+def effect(outcomes, factor, quantity, seeds):
+    """What turning one factor (0 width, 1 dropout, 2 eps) does to a quantity, all else equal, over the eight cells.
+
+    Returns {"mean", "interval", "pairs", "same_sign"}: the mean over the seeds of the second level's value minus the
+    first's, or of their logarithms', Student's 95 % interval (None for a single seed), and how many of the pairs change
+    in the direction of the mean.
+    """
+    levels, scale = (WIDTHS, DROPOUTS, EPS), math.log if QUANTITIES[quantity][1] else float
+    others = list(itertools.product(*(values for k, values in enumerate(levels) if k != factor)))
+
+    def value(other, level, seed):
+        cell = (*other[:factor], level, *other[factor:])
+        return scale(outcomes[name_of(*cell, "non-saturating", seed)][quantity])
+
+    first, second = levels[factor]
+    changes = [[value(other, second, seed) - value(other, first, seed) for other in others] for seed in seeds]
+    means = [statistics.mean(of_seed) for of_seed in changes]
+    mean, pairs = statistics.mean(means), list(itertools.chain(*changes))
+    half = T975[len(means) - 1] * statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else None
+    return {
+        "mean": mean,
+        "interval": half and [mean - half, mean + half],
+        "pairs": len(pairs),
+        "same_sign": sum(change * mean > 0 for change in pairs),
+    }
+
+
+def draw_cells(outcomes, seeds):
+    """One panel a quantity: the four discriminators side by side, a colour for each eps, a dot a run, a line a mean."""
+    figure, axes = utils.plt.subplots(1, len(QUANTITIES), figsize=(13, 4), layout="constrained")
+    places = list(itertools.product(WIDTHS, DROPOUTS))
+    for ax, (quantity, (label, logarithmic)) in zip(axes, QUANTITIES.items(), strict=True):
+        for (x, (arch, dropout)), (aside, eps) in itertools.product(enumerate(places), zip((-0.15, 0.15), EPS)):
+            values = [outcomes[name_of(arch, dropout, eps, "non-saturating", seed)][quantity] for seed in seeds]
+            first = f"BatchNorm eps {eps:g}" if x == 0 else None
+            ax.scatter([x + aside] * len(values), values, color=COLOURS[eps], s=26, alpha=0.8, label=first)
+            ax.hlines(statistics.mean(values), x + aside - 0.12, x + aside + 0.12, color=COLOURS[eps], lw=2)
+        if logarithmic:
+            ax.set_yscale("log")
+        ax.set_xticks(range(4), [f"{WIDE[arch]}\ndropout {dropout:g}" for arch, dropout in places], fontsize=8)
+        ax.set_ylabel(label)
+        ax.grid(axis="y", alpha=0.3)
+    axes[0].axhline(0.5, color="0.4", lw=1, ls=":")  # D guesses
+    axes[1].axhline(math.log(2), color="0.4", lw=1, ls=":")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def draw_curves(outcomes, seeds):
+    """D's accuracy and the Frechet distance over the epochs, a panel a discriminator, a colour for each eps."""
+    figure, rows = utils.plt.subplots(2, 4, figsize=(13, 6), layout="constrained", sharex=True, sharey="row")
+    for axes, (arch, dropout) in zip(rows.T, itertools.product(WIDTHS, DROPOUTS), strict=True):
+        for eps, seed in itertools.product(EPS, seeds):
+            run = outcomes[name_of(arch, dropout, eps, "non-saturating", seed)]
+            line = {"color": COLOURS[eps], "alpha": 0.8, "lw": 1.3}
+            line["label"] = f"BatchNorm eps {eps:g}" if seed == seeds[0] and axes[0] is rows[0, 0] else None
+            accuracy = run["curves"]["d_accuracy"]
+            axes[0].plot(range(1, len(accuracy) + 1), accuracy, **line)
+            quality = [(entry["epoch"], entry["frechet_distance"]) for entry in run["quality"]]
+            axes[1].plot(*zip(*quality, strict=True), marker=".", **(line | {"label": None}))
+        axes[0].set_title(f"D {WIDE[arch]}, dropout {dropout:g}")
+        axes[1].set(xlabel="epoch", yscale="log")
+    rows[0, 0].set_ylabel("accuracy of D in training")
+    rows[1, 0].set_ylabel("Frechet distance of samples")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def draw_losses_compared(outcomes, folder, seeds):
+    """Left: |dL/dlogit| of both losses over D(G(z)), from their formulas. Right: the gradient norm that reached G."""
+    figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    logits = torch.linspace(-12, 6, 200)
+    probability = logits.sigmoid()
+    left.loglog(probability, 1 - probability, color="#0072B2", label="non-saturating, 1 - D(G(z))")
+    left.loglog(probability, probability, color="#D55E00", label="minimax, D(G(z))")
+    left.set(xlabel="D(G(z)): how real D takes a sample to be", ylabel="|gradient by D's logit|, a sample")
+    left.legend(fontsize=9)
+    for (loss, colour), eps in itertools.product((("non-saturating", "#0072B2"), ("minimax", "#D55E00")), EPS):
+        curves = [outcomes[name_of("initial", 0.0, eps, loss, seed)]["curves"] for seed in seeds]
+        x = [value for curve in curves for value in curve["d_fake"]]
+        y = [value for curve in curves for value in curve["g_grad_norm"]]
+        marker = {1e-5: "o", 0.8: "^"}[eps]
+        right.scatter(x, y, s=16, color=colour, marker=marker, alpha=0.6, label=f"{loss}, eps {eps:g}")
+    right.set(xlabel="mean D(G(z)) of an epoch", ylabel="gradient norm reaching G", xscale="log", yscale="log")
+    right.legend(fontsize=9)
+    return figure
+
+
+def sentences(effects, seeds):
+    """What the effects say, in words."""
+    texts = []
+    factors = ("narrowing D to 256-128", "giving D dropout 0.4", "BatchNorm eps 0.8 instead of 1e-5")
+    for factor, words in enumerate(factors):
+        parts = []
+        for quantity, (label, logarithmic) in QUANTITIES.items():
+            found = effects[quantity][factor]
+            show = (lambda v: f"x {math.exp(v):.2f}") if logarithmic else (lambda v: f"{v:+.3f}")
+            between = "" if found["interval"] is None else f" [{', '.join(show(v) for v in found['interval'])}]"
+            parts.append(f"{label} {show(found['mean'])}{between} ({found['same_sign']} of {found['pairs']} pairs)")
+        texts.append(f"{words}: " + "; ".join(parts))
+    return texts
+
+
+def main():
+    args = parse_args()
+    dataset.load(args)  # fetched once, here, before several processes want it
+    utils.make_folder(args.out_dir)
+    utils.make_folder(args.figures_dir)
+    runs = plan(args)
+    if run_all(runs, args.workers) > 0:
+        return
+    folder, seeds = args.out_dir / "grid", list(range(args.seed, args.seed + args.seeds))
+    outcomes = {name: outcome(folder / name) for name in runs}
+    effects = {quantity: [effect(outcomes, factor, quantity, seeds) for factor in range(3)] for quantity in QUANTITIES}
+    config = load_result(folder / next(iter(runs)))["config"]
+    source = (
+        f"grid.py: {utils.TITLES[args.dataset]}; {args.epochs} epochs, batch {args.batch_size}, "
+        f"{len(seeds)} seeds from {args.seed}, {config['precision']} products"
+    )
+    figures = {
+        "overpowering": draw_cells(outcomes, seeds),
+        "overpowering_curves": draw_curves(outcomes, seeds),
+        "minimax": draw_losses_compared(outcomes, folder, seeds),
+    }
+    for name, figure in figures.items():
+        utils.save_figure(figure, args.figures_dir / f"{name}.png", source, args.dataset)
+        print(f"figure: {args.figures_dir / name}.png")
+    texts = sentences(effects, seeds)
+    print(*texts, sep="\n")
+    results = {name: load_result(folder / name) for name in runs}
+    utils.save_json(
+        args.out_dir / "grid.json",
+        {
+            "runs": outcomes,
+            "effects": {q: dict(zip(("width", "dropout", "eps"), found, strict=True)) for q, found in effects.items()},
+            "sentences": texts,
+            "config": {
+                name: getattr(args, name) for name in ("epochs", "seeds", "seed", "batch_size", "dataset", "limit")
+            },
+            "run_commits": sorted({str(result["provenance"]["git_commit"]) for result in results.values()}),
+            "seconds": sum(result["seconds"] for result in results.values()),
+            "provenance": utils.provenance(torch.device("cpu")),
+        },
+    )
+
+
+if __name__ == "__main__":
+    utils.run(main)
