@@ -101,6 +101,17 @@ def mirror(halves, input_length):
     return np.concatenate([halves, other if input_length % 2 else other[:, 1:]], axis=1)
 
 
+def draw(input_length, count, generator, device="cpu"):
+    """`count` palindromes drawn anew, every digit of a half uniform: (digits, targets) on `device`, as in `load`.
+
+    generator: a torch.Generator on the CPU. The draws are independent: a palindrome may come again, and it may be one
+    that `load` holds in a split or in the test set. Up to input length 11 that is no rare case.
+    """
+    halves = torch.randint(0, 10, (count, half_length(input_length)), generator=generator, dtype=torch.uint8)
+    rows = torch.from_numpy(mirror(halves.numpy(), input_length)).to(device)
+    return rows[:, :-1].contiguous(), rows[:, -1].long()
+
+
 def load(input_length, total_len=10_000, train_portion=0.8, data_seed=42, seed=0, device="cpu"):
     """The three splits, on `device`: {"train": (digits, targets), "validation": ..., "test": ...}.
 

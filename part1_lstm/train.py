@@ -2,6 +2,8 @@
 
     python train.py                                     the report's main run: LSTM, 25 digits
     python train.py --cell rnn --input-length 10        the baseline on short sequences
+    python train.py --forget-bias 1                     with another initial bias of the forget gate
+    python train.py --cell rnn --protocol fresh         the protocol that the report's RNN had
     python train.py --resume                            go on where that run was stopped, bit for bit
 
 A run writes into its folder, OUT_DIR/lstm_T25_rmsprop_seed0 for the first line above:
@@ -12,9 +14,17 @@ A run writes into its folder, OUT_DIR/lstm_T25_rmsprop_seed0 for the first line 
     curve.png        loss and accuracy over epochs
     result.json      at the end: accuracies, epochs and updates needed; it is there only if the run came to its end
 
-Early stopping looks at the validation split, so the accuracy there is a little flattered. The test accuracy (final
-weights) is measured on fresh palindromes that neither split holds; it is null where none exist: with the default
---total-len, up to input length 7 the two splits hold them all.
+`accuracy` in result.json is the number for figure 1. What it is depends on --protocol:
+
+    split   passes over the training split until the validation accuracy is --stop-at, at most --epochs of them;
+            `accuracy` is the best validation accuracy. Early stopping looks at it, so it is a little flattered.
+    fresh   what the report's RNN had in an earlier assignment: --updates updates, each on a batch drawn anew, without
+            early stopping; `accuracy` is the mean training accuracy of the last 100 batches, each as it was met before
+            its update. 100 updates count as an epoch. The training split is not used, and the others hold nothing
+            back: a batch may meet any palindrome, which is what that protocol was.
+
+Under both, the test accuracy (final weights) is measured on palindromes that neither split holds; it is null where none
+exist: with the default --total-len, up to input length 7 the two splits hold them all.
 """
 
 import json
@@ -47,6 +57,8 @@ from utils import (
 CELLS = {"lstm": FastLSTM, "rnn": VanillaRNN}  # fast_lstm.py: the numbers of lstm.py, in half the time
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 OPTIMIZERS = {"rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam}
+PROTOCOLS = ["split", "fresh"]
+FRESH_EPOCH = 100  # updates that count as an epoch under --protocol fresh, and batches behind its accuracy
 CHECKPOINT_KIND = "part1 run"
 EVALUATION_BATCH = 1000  # rows at once: bounds the memory at long inputs, changes no result
 
@@ -85,6 +97,16 @@ def add_training_options(parser):
     )
 
 
+def add_updates_option(parser):
+    """Add the length of a run under --protocol fresh; beyond.py has the same option."""
+    parser.add_argument(
+        "--updates",
+        type=number(int, low=1),
+        default=2000,
+        help=f"updates on fresh batches, a multiple of {FRESH_EPOCH}; of no effect on the split protocol",
+    )
+
+
 def parse_args(argv=None):
     """The options of one run as a Namespace; a bad one is named in one line and exits with code 2."""
     parser = Parser("Train an LSTM or a vanilla RNN to predict the last digit of palindromes.")
@@ -95,6 +117,16 @@ def parse_args(argv=None):
         default=25,
         help="digits that are read, the report's T",
     )
+    parser.add_argument(
+        "--forget-bias",
+        type=number(float),
+        help="initial bias of the LSTM's forget gate; 1 is usual (Gers et al. 2000, Jozefowicz et al. 2015); "
+        "without it nn.Linear's initialisation stays",
+    )
+    parser.add_argument(
+        "--protocol", choices=PROTOCOLS, default="split", help="early stopping on a split, or fresh batches"
+    )
+    add_updates_option(parser)
     add_training_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
     add_common_options(parser, figures=False)
@@ -102,14 +134,53 @@ def parse_args(argv=None):
 
 
 def settings(args):
-    """The options that fix a run's numbers, as a dictionary; device and threads are provenance."""
-    elsewhere = {"resume", "device", "threads", "out_dir"}
+    """The options that fix a run's numbers, as a dictionary; device and threads are provenance.
+
+    Of --epochs and --updates only the one that the protocol heeds.
+    """
+    elsewhere = {"resume", "device", "threads", "out_dir", "epochs" if args.protocol == "fresh" else "updates"}
     return {name: value for name, value in vars(args).items() if name not in elsewhere}
 
 
 def run_name(args):
-    """The name of the run's folder, such as lstm_T25_rmsprop_seed0."""
-    return f"{args.cell}_T{args.input_length}_{args.optimizer}_seed{args.seed}"
+    """The name of the run's folder, such as lstm_T25_rmsprop_seed0 or lstm_T25_rmsprop_fresh_bias1_seed0."""
+    fresh = "_fresh" if args.protocol == "fresh" else ""
+    bias = "" if args.forget_bias is None else f"_bias{args.forget_bias:g}"
+    return f"{args.cell}_T{args.input_length}_{args.optimizer}{fresh}{bias}_seed{args.seed}"
+
+
+def check(args):
+    """Raise InputError for options that do not go together."""
+    dataset.sizes(args.input_length, args.total_len, args.train_portion)
+    if args.forget_bias is not None and args.cell != "lstm":
+        raise InputError(f"--forget-bias {args.forget_bias:g}: a cell of kind {args.cell} has no forget gate")
+    if args.protocol == "fresh":
+        if args.updates % FRESH_EPOCH:
+            raise InputError(f"--updates {args.updates}: it must be a multiple of {FRESH_EPOCH}")
+        largest = dataset.MAX_TOTAL_LEN // FRESH_EPOCH
+        if args.batch_size > largest:
+            raise InputError(f"--batch-size {args.batch_size}: with --protocol fresh it must be at most {largest}")
+
+
+def most_epochs(args):
+    """The number of epochs that a run has at most; under --protocol fresh the one that it has."""
+    return args.updates // FRESH_EPOCH if args.protocol == "fresh" else args.epochs
+
+
+def build(args):
+    """The untrained network of a run, on the CPU: --seed fixes its weights."""
+    torch.manual_seed(args.seed)
+    model = CELLS[args.cell](hidden_size=args.hidden_size)
+    if args.cell == "lstm":  # the RNN's products always stay in fp32
+        model.precision = PRECISIONS[args.precision]
+    if args.forget_bias is not None:
+        torch.nn.init.constant_(model.W_fx.bias, args.forget_bias)  # the bias b_f of equation (3)
+    return model
+
+
+def updates_to_99(history):
+    """Updates until the end of the first epoch with a validation accuracy of .99 or more; None without such a one."""
+    return next((entry["updates"] for entry in history if entry["val_accuracy"] >= 0.99), None)
 
 
 @torch.no_grad()
@@ -157,27 +228,29 @@ def plot_curve(history, config, path):
         axes.xaxis.get_major_locator().set_params(integer=True)
     left.axhline(math.log(10), color="0.6", linestyle=":", label="random guess, ln 10")
     right.axhline(0.1, color="0.6", linestyle=":", label="random guess")
-    right.axhline(config["stop_at"], color="0.3", linestyle="--", linewidth=1, label=f"stop at {config['stop_at']:g}")
+    goal = f"{'stop at' if config['protocol'] == 'split' else 'success:'} {config['stop_at']:g}"
+    right.axhline(config["stop_at"], color="0.3", linestyle="--", linewidth=1, label=goal)
     right.set_ylim(0, 1.03)
     left.legend(fontsize=8)
     right.legend(fontsize=8)
     figure.suptitle(f"{config['cell'].upper()} on palindromes, {config['input_length']} digits read")
-    keys = ("optimizer", "lr", "batch_size", "hidden_size", "total_len", "seed", "data_seed")
-    save_figure(figure, path, "train.py: " + ", ".join(f"{key} {config[key]}" for key in keys))
+    keys = ("protocol", "optimizer", "lr", "batch_size", "hidden_size", "total_len", "forget_bias", "seed", "data_seed")
+    source = ", ".join(f"{key} {config[key]}" for key in keys if config[key] is not None)
+    save_figure(figure, path, f"train.py: {source}")
 
 
 def restore(path, args, model, optimizer, shuffle, device):
     """Put the checkpoint's state into model, optimizer and generators; return its history and the seconds spent.
 
-    Raises InputError if the file is missing or damaged, or if an option contradicts it (--epochs may be another,
-    as long as it is not below what is done).
+    Raises InputError if the file is missing or damaged, or if an option contradicts it (--epochs, or --updates
+    under the other protocol, may be another, as long as it is not below what is done).
     """
     checkpoint = load_checkpoint(path, CHECKPOINT_KIND, device)
     try:
         saved, history = checkpoint["config"], checkpoint["history"]
         differing = {name: value for name, value in settings(args).items() if saved.get(name) != value}
-        if args.epochs >= len(history):
-            differing.pop("epochs", None)
+        if most_epochs(args) >= len(history):
+            differing = {name: value for name, value in differing.items() if name not in ("epochs", "updates")}
         if not differing:
             model.load_state_dict(checkpoint["model"])
             optimizer.load_state_dict(checkpoint["optimizer"])
@@ -187,7 +260,7 @@ def restore(path, args, model, optimizer, shuffle, device):
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise InputError(f"{path}: its contents are not those of such a run ({reason})") from None
-    saved = {**saved, "epochs": f"{len(history)} already"}
+    saved = {**saved, "epochs": f"{len(history)} already", "updates": f"{len(history) * FRESH_EPOCH} already"}
     names = ", ".join(
         f"--{name.replace('_', '-')} is {value} but was {saved.get(name)}" for name, value in differing.items()
     )
@@ -211,17 +284,15 @@ def train(args, progress=True, result_only=False):
     FloatingPointError for a loss that is not finite.
     """
     start = time.perf_counter()
+    check(args)
     device = pick_device(args.device, args.threads)
-    config = settings(args)
+    config, epochs = settings(args), most_epochs(args)
     folder = args.out_dir / run_name(args)
     checkpoint_path = folder / "checkpoint.pt"
     data = dataset.load(args.input_length, args.total_len, args.train_portion, args.data_seed, args.seed, device)
     (digits, targets), validation, test = data["train"], data["validation"], data["test"]
 
-    torch.manual_seed(args.seed)
-    model = CELLS[args.cell](hidden_size=args.hidden_size).to(device)
-    if args.cell == "lstm":  # the RNN's products always stay in fp32
-        model.precision = PRECISIONS[args.precision]
+    model = build(args).to(device)
     optimizer = OPTIMIZERS[args.optimizer](model.parameters(), lr=args.lr)
     shuffle = torch.Generator().manual_seed(args.seed)  # on the CPU: the same batches on every device
     history = []
@@ -229,10 +300,11 @@ def train(args, progress=True, result_only=False):
         history, seconds = restore(checkpoint_path, args, model, optimizer, shuffle, device)
         start -= seconds
 
-    def reached():
-        return bool(history) and history[-1]["val_accuracy"] >= args.stop_at
+    def ended():
+        stopped = args.protocol == "split" and history and history[-1]["val_accuracy"] >= args.stop_at
+        return bool(stopped) or len(history) == epochs
 
-    if (reached() or len(history) == args.epochs) and (result := finished(args)):
+    if ended() and (result := finished(args)):
         if progress:
             print(f"{folder}: finished after {len(history)} epochs, nothing to resume")
         return result
@@ -257,14 +329,16 @@ def train(args, progress=True, result_only=False):
 
     with (
         hold(folder),
-        tqdm(total=args.epochs, initial=len(history), desc=run_name(args), unit="epoch", disable=not progress) as bar,
+        tqdm(total=epochs, initial=len(history), desc=run_name(args), unit="epoch", disable=not progress) as bar,
     ):
         if not (args.resume or result_only):
             save()  # the first file of a run: whatever happens from here on, --resume finds where to go on
         (folder / "result.json").unlink(missing_ok=True)  # it would belong to another run than the files beside it
         save_json(folder / "config.json", {"config": config, "provenance": origin})
-        while not reached() and len(history) < args.epochs:
+        while not ended():
             epoch = len(history) + 1
+            if args.protocol == "fresh":
+                digits, targets = dataset.draw(args.input_length, FRESH_EPOCH * args.batch_size, shuffle, device)
             updates = epoch * math.ceil(len(targets) / args.batch_size)
             order = torch.randperm(len(targets), generator=shuffle).to(device)
             loss, accuracy, norm = train_epoch(model, optimizer, digits, targets, order, args.batch_size, args.clip)
@@ -291,14 +365,21 @@ def train(args, progress=True, result_only=False):
                 save_json(folder / "history.json", history)
                 save()
 
+        accuracy = best = max(entry["val_accuracy"] for entry in history)
+        counts = {name: len(part[1]) for name, part in data.items()}
+        if args.protocol == "fresh":
+            accuracy = history[-1]["train_accuracy"]
+            counts["train"] = history[-1]["updates"] * args.batch_size
         result = {
-            "best_val_accuracy": max(entry["val_accuracy"] for entry in history),
+            "accuracy": accuracy,
+            "best_val_accuracy": best,
             "val_accuracy": history[-1]["val_accuracy"],
             "test_accuracy": evaluate(model, *test)[1] if len(test[1]) else None,
             "epochs": len(history),
             "updates": history[-1]["updates"],
-            "reached": reached(),
-            "rows": {name: len(part[1]) for name, part in data.items()},
+            "updates_to_99": updates_to_99(history),
+            "reached": accuracy >= args.stop_at,
+            "rows": counts,
             "seconds": time.perf_counter() - start,
             "config": config,
             "provenance": origin,
@@ -315,10 +396,11 @@ def main(argv=None):
     args = parse_args(argv)
     result = train(args)
     test = "none exist" if result["test_accuracy"] is None else f"{result['test_accuracy']:.4f}"
+    measured = "best validation accuracy" if args.protocol == "split" else f"mean of the last {FRESH_EPOCH} batches"
     print(
-        f"{'reached' if result['reached'] else 'did not reach'} {args.stop_at:g} validation accuracy "
+        f"{'reached' if result['reached'] else 'did not reach'} {args.stop_at:g} "
         f"in {result['epochs']} epochs ({result['updates']} updates, {result['seconds']:.1f} s): "
-        f"validation {result['val_accuracy']:.4f}, fresh palindromes {test}"
+        f"{measured} {result['accuracy']:.4f}, fresh palindromes {test}"
     )
     print(args.out_dir / run_name(args))
 

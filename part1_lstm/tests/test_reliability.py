@@ -22,6 +22,7 @@ import pytest
 import torch
 
 import compare
+import sweep
 import train
 import utils
 
@@ -233,7 +234,7 @@ def test_a_killed_sweep_goes_on_with_what_is_missing(tmp_path, monkeypatch):
     """A folder without result.json, one with half of it and one of other options are run again, no other."""
     args = compare.parse_args([*SWEEP, "--epochs", "1", "--out-dir", str(tmp_path)])
     runs = compare.plan(args)
-    first = compare.train_all(runs, 1)
+    first = sweep.train_all(runs, 1)
     folders = [run_args.out_dir / train.run_name(run_args) for run_args in runs]
     (folders[0] / "result.json").unlink()
     text = (folders[1] / "result.json").read_text()
@@ -247,7 +248,7 @@ def test_a_killed_sweep_goes_on_with_what_is_missing(tmp_path, monkeypatch):
         return real(run_args, **keywords)
 
     monkeypatch.setattr(train, "train", counted)
-    second = compare.train_all(runs, 1)
+    second = sweep.train_all(runs, 1)
     assert started == runs[:3]
     for one, other in zip(first, second, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}

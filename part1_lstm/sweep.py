@@ -1,0 +1,222 @@
+"""Many runs of train.py: planned, trained side by side or shared out over machines, and summarised. Not a script.
+
+Every run is train.py's own and writes its folder below OUT_DIR/compare; --workers of them go on at the same time. Runs
+that are finished with the same options are not repeated, so a stopped sweep goes on with the same command, and two
+sweeps that have runs in common share them.
+
+Under torchrun, process r of n takes the runs r, r + n, r + 2 n, ... of the plan and writes their folders; the first
+process collects the results, not through files, and writes the summary and the figures.
+"""
+
+import argparse
+import math
+import multiprocessing
+import os
+import statistics
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
+
+import torch.distributed as dist
+from tqdm import tqdm
+
+import dataset
+import train
+from utils import (
+    add_common_options,
+    hold,
+    join_ranks,
+    make_folder,
+    number,
+    pick_device,
+    prepare_worker,
+    provenance,
+)
+
+START_HOURS, END_HOURS = 0.1, 12  # the longest that a process under torchrun waits for the others
+COLUMNS = ["accuracy", "best_val_accuracy", "val_accuracy", "test_accuracy"]  # what a summary keeps of result.json
+COLUMNS += ["epochs", "updates", "updates_to_99", "reached", "seconds"]
+
+
+def add_sweep_options(parser, lengths):
+    """Add what fixes the runs of a sweep, by default over `lengths`, and how they are worked off."""
+    parser.add_argument(
+        "--lengths",
+        nargs="+",
+        type=number(int, low=1, high=dataset.MAX_INPUT_LENGTH),
+        default=lengths,
+        help="input lengths, the report's T",
+    )
+    parser.add_argument("--seeds", type=number(int, low=1, high=1000), default=5, help="seeds a cell and length")
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = 1 if "WORLD_SIZE" in os.environ else usable  # torchrun's processes are workers already
+    parser.add_argument("--workers", type=number(int, low=1, high=1024), default=workers, help="runs at the same time")
+    train.add_training_options(parser)
+    add_common_options(parser)
+    parser.set_defaults(threads=1)  # two runs with one thread each get more done than one run with two
+
+
+def one_run(args, **own):
+    """The options of one run of a sweep: `own` before the sweep's own, the rest as train.py has them.
+
+    Raises InputError if they do not go together.
+    """
+    options = vars(train.parse_args([]))
+    options |= {name: value for name, value in vars(args).items() if name in options}
+    run_args = argparse.Namespace(**options | own | {"out_dir": args.out_dir / "compare"})
+    train.check(run_args)
+    return run_args
+
+
+def longest_first(runs):
+    """`runs` in the order in which they are worked off."""
+    return sorted(runs, key=lambda run_args: (run_args.input_length, run_args.cell), reverse=True)
+
+
+def outcomes(runs, workers):
+    """Train `runs`, a dictionary from index to options, `workers` at a time: yield index and result as each one ends.
+
+    Whatever ends this early (Ctrl-C, an error in one run) ends the workers as well.
+    """
+    if workers == 1:
+        for index, run_args in runs.items():
+            yield index, train.train(run_args, progress=False, result_only=True)
+        return
+    # spawn: a forked process would inherit torch's threads in an unusable state, and CUDA not at all
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=prepare_worker)
+    try:
+        futures = {pool.submit(train.train, run_args, False, True): index for index, run_args in runs.items()}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool:
+        message = "a worker was killed, perhaps for want of memory; the same command goes on with the missing runs"
+        raise ChildProcessError(message) from None
+    except BaseException:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def train_all(runs, workers):
+    """Train the runs that are not finished yet, `workers` at a time; returns all results, in the order of `runs`."""
+    results = [train.finished(run_args) for run_args in runs]
+    missing = {index: run_args for index, run_args in enumerate(runs) if results[index] is None}
+    with tqdm(total=len(runs), initial=len(runs) - len(missing), desc="runs", unit="run") as bar:
+        for index, result in outcomes(missing, min(workers, len(missing)) or 1):
+            results[index] = result
+            bar.set_postfix_str(f"{train.run_name(runs[index])}: {result['accuracy']:.3f}")
+            bar.update()
+    return results
+
+
+@contextmanager
+def exchange():
+    """Around what is said between the processes of a torchrun job: its failures become a ConnectionError, one line."""
+    try:
+        yield
+    except RuntimeError as error:  # every error of torch.distributed is one
+        reason = str(error).split("\n")[0]
+        message = f"another process has ended or does not answer; the same command goes on where it was ({reason})"
+        raise ConnectionError(message) from None
+
+
+def train_shared(runs, workers):
+    """train_all, under torchrun with the runs shared out: all results on the first process, None on the others."""
+    with exchange():
+        rank, world = join_ranks(hours=START_HOURS)
+    if world == 1:
+        return train_all(runs, workers)
+    parts = [None] * world if rank == 0 else None
+    own = train_all(runs[rank::world], workers)
+    with exchange():
+        dist.monitored_barrier(timeout=timedelta(hours=END_HOURS))  # unlike a gather it names who is missing
+        dist.gather_object(own, parts)
+        dist.destroy_process_group()
+    if rank > 0:
+        return None
+    results = [None] * len(runs)
+    for start, part in enumerate(parts):
+        results[start::world] = part
+    return results
+
+
+def train_sweep(args, runs):
+    """Train what is missing of `runs`, with OUT_DIR/compare held.
+
+    Returns the results in the order of `runs`, and what a summary in JSON begins with; under torchrun both are None on
+    all but the first process, the one that writes summary and figures.
+    """
+    origin = provenance(pick_device(args.device, args.threads))
+    first = int(os.environ.get("RANK", 0)) == 0
+    if first:
+        make_folder(args.figures_dir)
+        missing = sum(train.finished(run_args) is None for run_args in runs)
+        print(f"{missing} of {len(runs)} runs are missing and will be trained, the others are finished")
+    with hold(args.out_dir / "compare") if first else nullcontext():
+        results = train_shared(runs, args.workers)
+    if not first:
+        return None, None
+    config = {name: value for name, value in vars(args).items() if name not in ("out_dir", "figures_dir")}
+    commits = sorted({str(result["provenance"]["git_commit"]) for result in results})
+    return results, {"config": config, "provenance": origin, "run_commits": commits}
+
+
+def wilson(successes, count, z=1.959964):
+    """The Wilson score interval (Wilson 1927) of a rate: (low, high) in [0, 1], with the default z the 95 % one.
+
+    successes of count, both ints. Unlike mean +- z standard errors it says something at 0 and at all of `count`, too.
+    """
+    rate, scale = successes / count, 1 + z**2 / count
+    centre = (rate + z**2 / (2 * count)) / scale
+    reach = z / scale * math.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2))
+    return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def summarise(runs, keys=("cell", "input_length")):
+    """Median, mean, standard deviation (0 for one run) and success rate of each group of runs, a dictionary each.
+
+    Runs that agree in `keys` are a group, in the order of `runs`. All but `median_test_accuracy` (None without test
+    set), `median_epochs` and the updates speak of `accuracy`; a success is a run that reached --stop-at, with its rate
+    stands the 95 % Wilson interval. `updates_to_99` is sorted, with None for a run that did not get there; their median
+    is None if it falls on such a run.
+    """
+    groups = {}
+    for entry in runs:
+        groups.setdefault(tuple(entry[key] for key in keys), []).append(entry)
+    rows = []
+    for values, group in groups.items():
+        accuracy = [entry["accuracy"] for entry in group]
+        test = [entry["test_accuracy"] for entry in group if entry["test_accuracy"] is not None]
+        reached = sum(entry["reached"] for entry in group)
+        updates = sorted(entry["updates_to_99"] or math.inf for entry in group)
+        median_updates = statistics.median(updates)
+        row = dict(zip(keys, values, strict=True)) | {
+            "runs": len(group),
+            "median": statistics.median(accuracy),
+            "mean": statistics.mean(accuracy),
+            "std": statistics.stdev(accuracy) if len(group) > 1 else 0.0,
+            "success_rate": reached / len(group),
+            "success_interval": wilson(reached, len(group)),
+            "median_test_accuracy": statistics.median(test) if test else None,
+            "median_epochs": statistics.median(entry["epochs"] for entry in group),
+            "median_updates_to_99": median_updates if median_updates < math.inf else None,
+            "updates_to_99": [count if count < math.inf else None for count in updates],
+        }
+        rows.append(row)
+    return rows
+
+
+def outcome(row, stop_at):
+    """A row of `summarise` as a line to print."""
+    low, high = row["success_interval"]
+    updates = ", ".join("-" if count is None else str(count) for count in row["updates_to_99"])
+    median = "-" if row["median_updates_to_99"] is None else f"{row['median_updates_to_99']:g}"
+    return (
+        f"median {row['median']:.4f}  mean {row['mean']:.4f} +- {row['std']:.4f}  reached {stop_at:g} in "
+        f"{row['success_rate']:.0%} of {row['runs']} runs (95 %: {low:.0%} to {high:.0%})  "
+        f"updates to 99 %: median {median} of {updates}"
+    )
