@@ -1,6 +1,6 @@
 """What makes the discriminator overpower the generator: its width, its missing dropout, or BatchNorm's eps?
 
-    python grid.py                      # 8 cells x 3 seeds x 20 epochs of MNIST and the minimax runs; goes on after a stop
+    python grid.py                      # 30 runs of 20 epochs of MNIST; goes on after a stop
     python grid.py --seeds 1 --epochs 2 --dataset typeset --limit 6000
     torchrun --nproc-per-node 4 grid.py --workers 1
 
@@ -130,7 +130,9 @@ def draw_cells(outcomes, seeds):
     figure, axes = utils.plt.subplots(1, len(QUANTITIES), figsize=(13, 4), layout="constrained")
     places = list(itertools.product(WIDTHS, DROPOUTS))
     for ax, (quantity, (label, logarithmic)) in zip(axes, QUANTITIES.items(), strict=True):
-        for (x, (arch, dropout)), (aside, eps) in itertools.product(enumerate(places), zip((-0.15, 0.15), EPS)):
+        for (x, (arch, dropout)), (aside, eps) in itertools.product(
+            enumerate(places), zip((-0.15, 0.15), EPS, strict=True)
+        ):
             values = [outcomes[name_of(arch, dropout, eps, "non-saturating", seed)][quantity] for seed in seeds]
             first = f"BatchNorm eps {eps:g}" if x == 0 else None
             ax.scatter([x + aside] * len(values), values, color=COLOURS[eps], s=26, alpha=0.8, label=first)
@@ -166,7 +168,7 @@ def draw_curves(outcomes, seeds):
     return figure
 
 
-def draw_losses_compared(outcomes, folder, seeds):
+def draw_losses_compared(outcomes, seeds):
     """Left: |dL/dlogit| of both losses over D(G(z)), from their formulas. Right: the gradient norm that reached G."""
     figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     logits = torch.linspace(-12, 6, 200)
@@ -220,7 +222,7 @@ def main():
     figures = {
         "overpowering": draw_cells(outcomes, seeds),
         "overpowering_curves": draw_curves(outcomes, seeds),
-        "minimax": draw_losses_compared(outcomes, folder, seeds),
+        "minimax": draw_losses_compared(outcomes, seeds),
     }
     for name, figure in figures.items():
         utils.save_figure(figure, args.figures_dir / f"{name}.png", source, args.dataset)

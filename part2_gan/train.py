@@ -36,7 +36,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import dataset
+import metrics
 import utils
+from classifier import load_classifier
 from gan import DISCRIMINATORS, LATENT_DIM, Discriminator, Generator, discriminator_loss, generator_loss, sample
 
 # One row of history a step. D's numbers are those of its own training batch, with dropout where it has dropout.
@@ -88,6 +90,13 @@ def parse_args(argv=None):
         help="of matrix products; auto: bf16 where the processor multiplies it natively, else fp32",
     )
     parser.add_argument("--grid-epochs", type=count, nargs="*", default=GRID_EPOCHS, help="epochs to draw samples at")
+    parser.add_argument(
+        "--evaluate-every",
+        type=utils.number(int, low=0),
+        default=0,
+        help="measure samples after every so many epochs and after the last one, by the classifier; 0: never",
+    )
+    parser.add_argument("--classifier", type=Path, help="the reader of digits for it (default: the one in the repo)")
     parser.add_argument("--name", type=folder_name, help="the run's folder (default: arch, bn-eps and seed)")
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
     dataset.add_data_options(parser)
@@ -136,6 +145,7 @@ def train(args, position=0):
     if len(images) < args.batch_size:
         raise utils.InputError(f"--batch-size {args.batch_size} is larger than the {len(images)} training images")
     images = images.to(device)
+    measure = meter(args, device) if args.evaluate_every else None
 
     torch.manual_seed(args.seed)
     generator = Generator(bn_eps=args.bn_eps).to(device)
@@ -146,7 +156,7 @@ def train(args, position=0):
         for network in (generator, discriminator)
     ]
     fixed_z = torch.randn(25, LATENT_DIM, generator=torch.Generator().manual_seed(args.seed)).to(device)
-    state = {"epoch": 0, "seconds": 0.0, "history": torch.empty(0, len(HISTORY)), "samples": {}}
+    state = {"epoch": 0, "seconds": 0.0, "history": torch.empty(0, len(HISTORY)), "samples": {}, "quality": []}
     parts = {"generator": generator, "discriminator": discriminator, "adam_g": optimizers[0], "adam_d": optimizers[1]}
     averaged = None
     if args.ema:
@@ -184,13 +194,30 @@ def train(args, position=0):
             check_finite(rows, epoch, folder)
             state["epoch"], state["seconds"] = epoch, before + time.perf_counter() - started
             state["history"] = torch.cat([state["history"], rows])
+            drawer = averaged.module if averaged else generator
             if epoch in args.grid_epochs or epoch == args.epochs:
-                state["samples"][epoch] = to_bytes(sample(averaged.module if averaged else generator, fixed_z))
+                state["samples"][epoch] = to_bytes(sample(drawer, fixed_z))
+            if measure and (epoch % args.evaluate_every == 0 or epoch == args.epochs):
+                state["quality"].append({"epoch": epoch, **measure(drawer)})
             if writes:
                 save()
             means = zip(HISTORY, rows.mean(0).tolist(), strict=True)
             bar.set_postfix({name: f"{value:.2f}" for name, value in means})
         return finish(folder, config, state, device) if writes else None
+
+
+def meter(args, device):
+    """A function that measures a generator's samples against the test digits of `args`, as metrics.quality does.
+
+    Raises utils.InputError if there is no classifier, or one of another data set.
+    """
+    path = args.classifier or utils.subfolder(utils.RESULTS, args.dataset) / "classifier.pt"
+    classifier, reader = load_classifier(path, device)
+    if reader["dataset"] != args.dataset:
+        raise utils.InputError(f"{path} was trained on {reader['dataset']}, not on {args.dataset}: run classifier.py")
+    test = dataset.scale(dataset.load(args, train=False)[0]).to(device)
+    reference = metrics.reference(*metrics.look(classifier, test))
+    return lambda generator: metrics.quality(generator, classifier, reference, seed=10_000 + args.seed)
 
 
 def train_epoch(generator, discriminator, adam_g, adam_d, images, args, averaged=None):
@@ -303,6 +330,7 @@ def finish(folder, config, state, device):
         "epochs": state["epoch"],
         "steps": len(history),
         "last_epoch": dict(zip(HISTORY, last.tolist(), strict=True)),
+        "quality": state["quality"],
         "seconds": state["seconds"],
         "config": config,
         "provenance": utils.provenance(device),
@@ -334,7 +362,7 @@ def describe(config):
     )
 
 
-NOT_CONFIG = {"resume", "out_dir", "figures_dir", "data_dir", "device", "threads", "name"}
+NOT_CONFIG = {"classifier", "resume", "out_dir", "figures_dir", "data_dir", "device", "threads", "name"}
 
 
 def load_run(folder, config):

@@ -1,0 +1,37 @@
+"""The grid of discriminators: which runs there are, and effects on planted outcomes."""
+
+import itertools
+import math
+
+import pytest
+
+import grid
+
+
+def test_every_cell_has_every_seed():
+    args = grid.parse_args(["--dataset", "typeset", "--seeds", "2", "--seed", "5", "--epochs", "3"])
+    runs = grid.plan(args)
+    assert len(runs) == 2 * (8 + 2)
+    options = [grid.train.parse_args(words) for words in runs.values()]
+    found = {(o.arch, o.dropout, o.bn_eps, o.loss, o.seed) for o in options}
+    assert found == {(*cell, seed) for cell in grid.cells() for seed in (5, 6)}
+    assert {(o.epochs, o.evaluate_every) for o in options} == {(3, 5)}
+
+
+def test_effects_of_planted_outcomes():
+    """Additive factors: each effect is found exactly, whatever the seeds add to all of their cells."""
+    seeds, outcomes = [0, 1, 2], {}
+    for arch, dropout, eps, seed in itertools.product(grid.WIDTHS, grid.DROPOUTS, grid.EPS, seeds):
+        linear = 1 + 0.25 * (arch == "balanced") - 0.5 * (dropout > 0) + 2 * (eps > 0.1) + 10 * seed
+        slope = 0.1 * seed * (eps > 0.1)  # eps does a little more in one seed than in the other
+        outcomes[grid.name_of(arch, dropout, eps, "non-saturating", seed)] = {
+            "d_accuracy": linear + slope,
+            "g_grad_norm": math.exp(linear),
+        }
+    width, dropout, eps = (grid.effect(outcomes, k, "d_accuracy", seeds) for k in range(3))
+    assert (width["mean"], dropout["mean"], eps["mean"]) == pytest.approx((0.25, -0.5, 2.1))
+    assert width["interval"] == pytest.approx([0.25, 0.25])
+    assert eps["interval"] == pytest.approx([2.1 - 4.303 * 0.1 / 3**0.5, 2.1 + 4.303 * 0.1 / 3**0.5])
+    assert (eps["pairs"], eps["same_sign"]) == (12, 12)
+    assert grid.effect(outcomes, 2, "g_grad_norm", seeds)["mean"] == pytest.approx(2)  # of the logarithms
+    assert grid.effect(outcomes, 2, "d_accuracy", [0])["interval"] is None
