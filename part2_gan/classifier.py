@@ -29,12 +29,13 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(0.4)
         self.hidden = nn.Linear(64 * 7 * 7, 128)
         self.out = nn.Linear(128, 10)
+        self.to(memory_format=torch.channels_last)  # on CPUs max_pool2d is several times faster this way
 
     def features(self, images):
         """Features (n, 128) of images (n, 784) in [-1, 1]."""
         x = images.reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
-        x = F.max_pool2d(self.conv1(x).relu(), 2)
-        x = F.max_pool2d(self.conv2(x).relu(), 2)
+        x = F.max_pool2d(self.conv1(x), 2).relu()
+        x = F.max_pool2d(self.conv2(x), 2).relu()
         return self.hidden(self.dropout(x.flatten(1))).relu()
 
     def forward(self, images):
@@ -45,7 +46,7 @@ class Classifier(nn.Module):
 @torch.no_grad()
 def read(classifier, images):
     """What the classifier reads in images (n, 784) in [-1, 1]: digits (n,) int64 and confidences (n,) in (0.1, 1]."""
-    probabilities = torch.cat([classifier(part).softmax(1) for part in images.split(2000)])
+    probabilities = torch.cat([classifier(part).softmax(1) for part in images.split(250)])
     confidence, digit = probabilities.max(1)
     return digit, confidence
 
