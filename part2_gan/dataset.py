@@ -58,10 +58,14 @@ def add_data_options(parser):
     )
 
 
+class Missing(utils.InputError):
+    """MNIST is not here and cannot be downloaded."""
+
+
 def load(args, train=True):
     """The images (n, 784) uint8 and labels (n,) int64 that the options in `args` name.
 
-    Raises utils.InputError, in one line, where MNIST can be neither read nor downloaded.
+    Raises utils.InputError, in one line, where MNIST can be neither read nor downloaded (then it is `Missing`).
     """
     count = 60_000 if train else 10_000
     if args.limit:
@@ -97,7 +101,7 @@ def mnist(data_dir, train=True):
         reason = str(error).strip().split("\n")[0]
         there = any(folders[0].glob("*-ubyte")) if folders[0].is_dir() else False
         trouble = "is damaged" if there else "is not there and cannot be downloaded"
-        raise utils.InputError(
+        raise (utils.InputError if there else Missing)(
             f"MNIST in {data_dir} {trouble} ({reason}); "
             "give --data-dir a folder that holds MNIST/raw, or use --dataset typeset"
         ) from None

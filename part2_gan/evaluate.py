@@ -1,99 +1,223 @@
 """What a generator's samples are worth: read, counted and compared with MNIST's test digits.
 
-    python evaluate.py                        # the generator in the repo
+    python evaluate.py                        # the generator in the repo; without MNIST: what needs no digits
     python evaluate.py --checkpoint ../results/part2_gan/initial/checkpoint.pt --name initial
 
-10,000 samples, drawn in eval mode from a seed that training has not used, seen by the classifier:
+10,000 samples, drawn in eval mode from a seed that training has not used, seen by the classifier (see metrics.py):
 
-    class histogram    how often each digit is read with confidence above .99; all others are `unsure`
-    score              exp E KL(p(y|x) || p(y)), the formula of the Inception score (Salimans et al. 2016), 1 to 10
-    Frechet distance   |m - m'|^2 + tr(C + C' - 2 (C C')^1/2) between the Gaussians of the classifier's 128 features
-                       (Heusel et al. 2017), samples against the 10,000 test digits; `floor` is the same for 10,000
-                       training digits against the test digits
+    histogram             how often each digit is read with confidence above .99; all others are `unsure`
+    score                 exp E KL(p(y|x) || p(y)), the formula of the Inception score (Salimans et al. 2016), 1 to 10
+    frechet_distance      between the Gaussians of 128 features (Heusel et al. 2017), samples against the 10,000 test
+                          digits; `floor` is the same for 10,000 training digits against the test digits
+    precision, recall     share of samples on the manifold of test digits, and of test digits on that of the samples
+                          (Kynkaanniemi et al. 2019, k = 3), 5,000 of each; beside it training digits for samples
+    neighbours            1,000 samples and 1,000 test digits: how far to the nearest of 60,000 training digits, in
+                          pixels (L2, grey in [-1, 1]) and in features; copies of training digits would be far nearer
+    discriminator         accuracy of D, in eval mode, on test digits, training digits and fresh samples, where the
+                          checkpoint holds it (a run's does, generator.pt does not)
 
-Distances and scores belong to this classifier; another one has another scale. Adds an entry, under --name, to
-evaluate.json.
+An `..._interval` is a 95 % interval for the chance of drawing these samples from this generator; training again with
+another seed is not in it. Distances and scores belong to this classifier and this number of samples. Adds an entry,
+under --name, to evaluate.json, and draws nearest_neighbours.png (for names of your own: nearest_neighbours_NAME.png).
 """
 
 import json
+import sys
 
 import torch
 
 import dataset
+import metrics
 import utils
-from classifier import read
-from gan import LATENT_DIM, sample
+from gan import DISCRIMINATORS, LATENT_DIM, Discriminator, sample
 from interpolate import add_network_options, load_networks
+from train import folder_name
+
+NAME = "balanced"  # the generator in the repo
 
 
-def frechet_distance(features, others):
-    """The Frechet distance between the Gaussians fitted to two sets of features, (n, d) and (m, d); at least 0.
+def load_digits(args, reference, device):
+    """Test and training images, scaled, on `device`; where MNIST cannot be had two Nones, and a line on stderr.
 
-    The trace of (C C')^1/2 is the sum of the roots of the eigenvalues of S C' S, where S is the root of C.
+    Raises utils.InputError if MNIST is damaged, if --limit leaves too few digits, or if there is neither MNIST nor a
+    `reference` that the samples could be compared with.
     """
-    features, others = features.double(), others.double()
-    covariance, other_covariance = features.T.cov(), others.T.cov()
-    values, vectors = torch.linalg.eigh(covariance)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    cross = torch.linalg.eigvalsh(root @ other_covariance @ root).clamp(min=0).sqrt().sum()
-    apart = (features.mean(0) - others.mean(0)).square().sum()
-    return (apart + covariance.trace() + other_covariance.trace() - 2 * cross).clamp(min=0).item()
+    try:
+        images = [dataset.load(args, train=train)[0] for train in (False, True)]
+    except dataset.Missing as error:
+        if reference is None:
+            raise utils.InputError(f"{error}; {args.classifier} holds no measured test digits instead") from None
+        print(f"evaluate.py: {error}. Going on with the test digits' figures in {args.classifier}.", file=sys.stderr)
+        return None, None
+    if len(images[0]) < metrics.FEWEST:
+        raise utils.InputError(f"--limit {args.limit}: at least {metrics.FEWEST} test digits are needed")
+    return [dataset.scale(part).to(device) for part in images]
 
 
-def score(probabilities):
-    """exp of the mean KL divergence from p(y|x), (n, 10), to its mean p(y): 1 (no class is told) to 10."""
-    log = probabilities.clamp(min=1e-12).log()
-    return (probabilities * (log - probabilities.mean(0).clamp(min=1e-12).log())).sum(1).mean().exp().item()
+def measure(features, probabilities, reference, seed):
+    """What needs no digits but the `reference`: histogram, score and Frechet distance, with intervals."""
+    figures = metrics.describe(probabilities)
+    gaussian = reference["mean"].cpu(), reference["covariance"].cpu()
+    return figures | {
+        "confident_share_interval": metrics.share_interval(figures["confident_share"], len(features)),
+        "score_interval": metrics.score_interval(probabilities, seed=seed),
+        "frechet_distance": metrics.frechet(metrics.gaussian(features), gaussian).item(),
+        "frechet_distance_interval": metrics.frechet_interval(features, gaussian, seed=seed),
+        **{name: reference[name] for name in ("floor", "floor_digits")},
+        "test_digits": {"count": reference["digits"], **reference["figures"]},
+    }
+
+
+def compare(features, test_features, train_features):
+    """Precision and recall of samples, and of training digits in their place, against as many test digits."""
+    count = min(5000, len(features), len(test_features), len(train_features))
+    digits = metrics.manifold(metrics.spread(test_features, count))
+    found = {"count": count}
+    for name, others in ("samples", features), ("training_digits", train_features):
+        values = metrics.precision_recall(metrics.manifold(metrics.spread(others, count)), digits)
+        found[name] = {}
+        for what, value in zip(("precision", "recall"), values, strict=True):
+            found[name] |= {what: value, f"{what}_interval": metrics.share_interval(value, count)}
+    return found
+
+
+def find_neighbours(samples, test, train):
+    """Whether samples are copies of training digits, and 12 of them with their nearest training digits.
+
+    `samples` and `test` hold images (n, 784), features (n, d) and probabilities (n, 10), `train` the first two.
+    Returns the 12 samples, the numbers, and {space: (distances (12,), images (12, 784))}.
+    """
+    samples, test = ([metrics.spread(of, 1000) for of in tensors] for tensors in (samples, test))
+    numbers, pictures = {"samples": len(samples[0]), "test_digits": len(test[0]), "training_digits": len(train[0])}, {}
+    for space, column in ("pixels", 0), ("features", 1):
+        distances, picked = metrics.nearest(samples[column], train[column])
+        test_distances, _ = metrics.nearest(test[column], train[column])
+        numbers[space] = metrics.memorised(
+            distances[:, 0], samples[2].argmax(1), test_distances[:, 0], test[2].argmax(1)
+        )
+        pictures[space] = distances[:12, 0].tolist(), train[0][picked[:12, 0]]
+    return samples[0][:12], numbers, pictures
+
+
+def draw_neighbours(samples, numbers, pictures, path, source, data):
+    """Samples (12, 784) in a row, and below each its nearest training digit in pixels and in features."""
+    figure, axes = utils.plt.subplots(3, 1, figsize=(8, 3.9), layout="constrained")
+    utils.draw_images(axes[0], samples, columns=len(samples))
+    axes[0].set_title("samples", loc="left")
+    for ax, (space, (distances, images)) in zip(axes[1:], pictures.items(), strict=True):
+        utils.draw_images(ax, images, columns=len(images))
+        typical = numbers[space]["test_median"]
+        ax.set_title(f"nearest training digits in {space}; median distance of test digits: {typical:.1f}", loc="left")
+        for i, distance in enumerate(distances):
+            ax.text(29 * i + 15, 31, f"{distance:.1f}", ha="center", va="top", fontsize=9)
+    utils.save_figure(figure, path, source, data)
 
 
 @torch.no_grad()
-def describe(classifier, images, confidence=0.99):
-    """Features (n, 128) and the figures that need no other images: histogram, unsure samples, score."""
-    digits, sure = read(classifier, images)
-    surely = digits[sure > confidence]
-    features = torch.cat([classifier.features(part) for part in images.split(2000)])
-    figures = {
-        "histogram": surely.bincount(minlength=10).tolist(),
-        "unsure": len(images) - len(surely),
-        "confident_share": len(surely) / len(images),
-        "score": score(classifier.out(features).softmax(1)),
-    }
-    return features, figures
+def judge(path, config, images):
+    """The accuracy of the discriminator in the checkpoint at `path`, in eval mode; None if the file holds none.
+
+    `images` is {name: (images (n, 784), whether they are real)}, the answer {name: share judged rightly}.
+    Raises utils.InputError if its weights do not fit.
+    """
+    device = next(iter(images.values()))[0].device
+    checkpoint = utils.load_checkpoint(path, "gan", device)
+    if "discriminator" not in checkpoint:
+        return None
+    discriminator = Discriminator(**DISCRIMINATORS[config["arch"]]).to(device).eval()
+    try:
+        discriminator.load_state_dict(checkpoint["discriminator"])
+    except RuntimeError:
+        raise utils.InputError(f"{path}: its weights do not fit the discriminator of gan.py") from None
+    return {name: ((discriminator(part) > 0) == real).float().mean().item() for name, (part, real) in images.items()}
+
+
+def tell(name, entry):
+    """The entry as a few lines for people."""
+
+    def ranged(figures, what, form=".1f"):
+        low, high = figures[f"{what}_interval"]
+        return f"{figures[what]:{form}} ({low:{form}} to {high:{form}})"
+
+    real, found, near, judged = (
+        entry[what] for what in ("test_digits", "precision_recall", "neighbours", "discriminator")
+    )
+    right = entry["classifier_accuracy"]
+    print(f"{name}: {entry['samples']:,} samples, 95 % intervals in brackets; classifier right about {right:.2%}")
+    print(f"  Frechet distance {ranged(entry, 'frechet_distance')}; floor, training digits: {entry['floor']:.1f}")
+    print(f"  score {ranged(entry, 'score', '.2f')}; test digits {real['score']:.2f}")
+    print(f"  surely read {ranged(entry, 'confident_share', '.1%')}; test digits {real['confident_share']:.1%}")
+    print(f"  of them 0 to 9: {entry['histogram']}, unsure {entry['unsure']}")
+    if found:
+        for what in "precision", "recall":
+            values = [ranged(found[of], what, ".2f") for of in ("samples", "training_digits")]
+            print(f"  {what} {values[0]}; training digits {values[1]}")
+        for space in "pixels", "features":
+            of = near[space]
+            print(
+                f"  nearest training digit in {space}: {of['median_ratio']:.2f} times as far as from test digits; "
+                f"nearer than from 99 % of them: {ranged(of, 'closer_share', '.1%')}"
+            )
+    if judged:
+        print("  D is right about", ", ".join(f"{value:.1%} of {what}" for what, value in judged.items()))
+    else:
+        print("  D: not measured, " + ("the checkpoint holds none" if found else "without digits"))
 
 
 def main():
     parser = utils.Parser("Measure a generator's samples.")
-    parser.add_argument("--samples", type=utils.number(int, low=200, high=10**6), default=10_000, help="how many")
-    parser.add_argument("--name", default="balanced", help="the entry's name in evaluate.json")
+    parser.add_argument(
+        "--samples", type=utils.number(int, low=metrics.FEWEST, high=10**6), default=10_000, help="how many"
+    )
+    parser.add_argument("--name", type=folder_name, default=NAME, help="the entry's name in evaluate.json")
     add_network_options(parser)
     dataset.add_data_options(parser)
     args = parser.parse_args()
-    generator, classifier, config, _ = load_networks(args)
+    generator, classifier, config, source = load_networks(args)
     device = next(generator.parameters()).device
-    test, train = (dataset.scale(dataset.load(args, train=train)[0][:10_000]).to(device) for train in (False, True))
+    saved = utils.load_checkpoint(args.classifier, "classifier")
+    reference = saved.get("reference")
+    test, train = load_digits(args, reference, device)
 
-    source = torch.Generator().manual_seed(10_000 + args.seed)
-    samples = sample(generator, torch.randn(args.samples, LATENT_DIM, generator=source).to(device))
-    test_features, test_figures = describe(classifier, test)
-    train_features, _ = describe(classifier, train)
-    features, figures = describe(classifier, samples)
-    figures |= {
+    latents = 10_000 + args.seed
+    z = torch.randn(args.samples, LATENT_DIM, generator=torch.Generator().manual_seed(latents))
+    samples = sample(generator, z.to(device))
+    if not samples.isfinite().all():
+        raise utils.InputError(f"{args.checkpoint}: the images of its generator are not finite numbers")
+    features, probabilities = metrics.look(classifier, samples)
+    found, near, judged = None, None, None
+    if test is not None:
+        test_features, test_probabilities = metrics.look(classifier, test)
+        train_features, _ = metrics.look(classifier, train)
+        reference = metrics.reference(test_features, test_probabilities, train_features[: len(test)])
+        found = compare(features, test_features, train_features)
+        seen = (samples, features, probabilities), (test, test_features, test_probabilities), (train, train_features)
+        shown, near, pictures = find_neighbours(*seen)
+        figure = args.figures_dir / f"nearest_neighbours{'' if args.name == NAME else '_' + args.name}.png"
+        source = source.replace(f"latents from seed {args.seed}", f"latents from seed {latents}")
+        source += "; distances are L2, of grey values in [-1, 1] or of the CNN's 128 features"
+        draw_neighbours(shown, near, pictures, figure, source, args.dataset)
+        images = {"test digits": (test, True), "training digits": (train, True), "samples": (samples, False)}
+        judged = judge(args.checkpoint, config, images)
+
+    entry = {
         "samples": args.samples,
-        "frechet_distance": frechet_distance(features, test_features),
-        "floor": frechet_distance(train_features, test_features),
-        "test_digits": test_figures,
+        **measure(features, probabilities, reference, args.seed),
+        "precision_recall": found,
+        "neighbours": near,
+        "discriminator": judged,
+        "classifier_accuracy": saved["result"]["test_accuracy"],
+        "test_digits_from": "images" if found else "classifier.pt",
         "seed": args.seed,
         "generator": config,
         "provenance": utils.provenance(device),
     }
     path = args.out_dir / "evaluate.json"
     entries = json.loads(path.read_text()) if path.exists() else {}
-    utils.save_json(path, entries | {args.name: figures})
-    print(
-        f"{args.name}: Frechet distance {figures['frechet_distance']:.1f} (floor {figures['floor']:.1f}), score "
-        f"{figures['score']:.2f} (test digits {test_figures['score']:.2f}), read with confidence above .99: "
-        f"{figures['confident_share']:.0%}, of them 0 to 9: {figures['histogram']}"
-    )
+    utils.save_json(path, entries | {args.name: entry})
+    tell(args.name, entry)
+    if found:
+        print(f"figure: {figure}")
 
 
 if __name__ == "__main__":

@@ -42,14 +42,16 @@ def add_latent_options(parser):
 def load_networks(args):
     """Generator, classifier, the generator's config and one line on where they come from.
 
-    `args` has the options of `add_network_options` and --dataset.
+    `args` has the options of `add_network_options` and --dataset; paths that were not given are filled in.
     Raises utils.InputError if a file is missing or unfit, or if the two networks come from different data sets.
     """
     utils.choose_folders(args)
     device = utils.pick_device(args.device, args.threads)
     repo = utils.subfolder(utils.RESULTS, args.dataset)
-    generator, config = load_generator(args.checkpoint or repo / "generator.pt", device)
-    classifier, reader = load_classifier(args.classifier or repo / "classifier.pt", device)
+    args.checkpoint = args.checkpoint or repo / "generator.pt"
+    args.classifier = args.classifier or repo / "classifier.pt"
+    generator, config = load_generator(args.checkpoint, device)
+    classifier, reader = load_classifier(args.classifier, device)
     for name, found in ("generator", config["dataset"]), ("classifier", reader["dataset"]):
         if found != args.dataset:
             raise utils.InputError(f"the {name} was trained on {found}, not on {args.dataset}: say --dataset {found}")

@@ -172,6 +172,8 @@ BAD = [
     ("interpolate.py", "--checkpoint", "nowhere.pt"),
     ("arithmetic.py", "--strength", "nan"),
     ("classifier.py", "--epochs", "-3"),
+    ("evaluate.py", "--samples", "100"),
+    ("evaluate.py", "--name", "a/b"),
 ]
 
 
@@ -212,5 +214,71 @@ def test_evaluate_tells_digits_from_noise(trained, tmp_path):
     assert done.returncode == 0, done.stderr
     entry = json.loads((tmp_path / "evaluate.json").read_text())["balanced"]
     assert sum(entry["histogram"]) + entry["unsure"] == entry["samples"] == 500
-    assert entry["frechet_distance"] > 3 * entry["floor"] > 0
+    low, high = entry["frechet_distance_interval"]
+    assert 3 * entry["floor"] < low < entry["frechet_distance"] < high
     assert entry["test_digits"]["score"] > entry["score"]
+    assert entry["precision_recall"]["training_digits"]["recall"] > entry["precision_recall"]["samples"]["recall"]
+    assert entry["neighbours"]["pixels"]["closer_share"] < 0.1
+    assert entry["discriminator"] is None
+    assert "the checkpoint holds none" in done.stdout
+    assert (tmp_path / "nearest_neighbours.png").read_bytes().startswith(b"\x89PNG")
+
+
+def run_here(monkeypatch, name, *options):
+    """Run a script's main in this process."""
+    monkeypatch.setattr(sys, "argv", [name, *map(str, options)])
+    importlib.import_module(Path(name).stem).main()
+
+
+def missing(*args, **kwargs):
+    raise dataset.Missing("MNIST is not there")
+
+
+def test_evaluate_without_digits(trained, tmp_path, monkeypatch, capsys):
+    """What the classifier's checkpoint knows of the test digits gives the same figures as the digits themselves."""
+    options = ("--dataset", "typeset", "--samples", 500, "--limit", 4000, "--out-dir", tmp_path, "--threads", 1)
+    networks = ("--checkpoint", trained / "balanced" / "checkpoint.pt", "--figures-dir", tmp_path)
+    options += (*networks, "--classifier", tmp_path / "classifier.pt")
+    whole = torch.load(trained / "classifier.pt", weights_only=True)
+    bare = {name: whole[name] for name in ("kind", "model", "result")}
+    utils.save_checkpoint(tmp_path / "classifier.pt", bare)
+
+    run_here(monkeypatch, "evaluate.py", *options, "--name", "digits")
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "load", missing)
+        with pytest.raises(utils.InputError, match=r"MNIST is not there.*holds no measured test digits"):
+            run_here(patch, "evaluate.py", *options)
+    run_here(monkeypatch, "classifier.py", "--reference-only", *options[:2], *options[4:8])
+    monkeypatch.setattr(dataset, "load", missing)
+    capsys.readouterr()
+    run_here(monkeypatch, "evaluate.py", *options, "--name", "no digits")
+    output = capsys.readouterr()
+    assert output.err.count("\n") == 1
+    assert "D: not measured" in output.out
+
+    renewed = torch.load(tmp_path / "classifier.pt", weights_only=True)
+    assert renewed["result"] == bare["result"]
+    assert all(torch.equal(renewed["model"][name], weights) for name, weights in bare["model"].items())
+    known, unknown = json.loads((tmp_path / "evaluate.json").read_text()).values()
+    for figure in "frechet_distance", "frechet_distance_interval", "score", "floor":
+        assert unknown[figure] == pytest.approx(known[figure], rel=1e-4), figure
+    assert unknown["histogram"] == known["histogram"]
+    absent = ("precision_recall", "neighbours", "discriminator")
+    assert [unknown[what] for what in absent] == [None, None, None]
+    assert all(0 <= accuracy <= 1 for accuracy in known["discriminator"].values())
+
+
+def test_accuracy_of_the_discriminator(trained, tmp_path):
+    """One that calls everything real is right about all digits and no sample; it is judged in eval mode."""
+    import evaluate
+
+    checkpoint = torch.load(trained / "balanced" / "checkpoint.pt", weights_only=True)
+    images = {"digits": (torch.rand(200, 784), True), "samples": (torch.rand(200, 784), False)}
+    judged = evaluate.judge(trained / "balanced" / "checkpoint.pt", checkpoint["config"], images)
+    assert judged == evaluate.judge(trained / "balanced" / "checkpoint.pt", checkpoint["config"], images)
+    for weights in checkpoint["discriminator"].values():
+        weights.zero_()
+    *_, last_bias = checkpoint["discriminator"].values()
+    last_bias.fill_(1)
+    utils.save_checkpoint(tmp_path / "checkpoint.pt", checkpoint)
+    assert evaluate.judge(tmp_path / "checkpoint.pt", checkpoint["config"], images) == {"digits": 1, "samples": 0}
