@@ -124,7 +124,7 @@ def judge(path, config, images):
     checkpoint = utils.load_checkpoint(path, "gan", device)
     if "discriminator" not in checkpoint:
         return None
-    discriminator = Discriminator(**DISCRIMINATORS[config["arch"]]).to(device).eval()
+    discriminator = Discriminator(DISCRIMINATORS[config["arch"]]["widths"], config["dropout"]).to(device).eval()
     try:
         discriminator.load_state_dict(checkpoint["discriminator"])
     except RuntimeError:
