@@ -15,8 +15,9 @@
 The runs lie below OUT_DIR/compare like those of compare.py, which are not repeated; nor are others that are finished: a
 stopped sweep goes on with the same command (sweep.py).
 
-and in FIGURES_DIR protocols.png (optimizers, fresh), updates_to_99.png (optimizers) and long_lengths.png (long), of what
---studies names: the studies can be trained one by one, and a last command without it collects them all.
+At the end: OUT_DIR/beyond.json (every run of every study, and the summary of each group of seeds as in compare.json)
+and in FIGURES_DIR protocols.png (optimizers, fresh), updates_to_99.png (optimizers) and long_lengths.png (long), of
+what --studies names: the studies can be trained one by one, and a last command without it collects them all.
 """
 
 import math
@@ -52,7 +53,7 @@ def parse_args(argv=None):
     parser.add_argument("--long-seeds", type=number(int, low=1, high=1000), default=3, help="seeds of the study long")
     parser.add_argument("--long-epochs", type=number(int, low=1), default=100, help="at most so many in the study long")
     parser.add_argument(
-        "--forget-biases", nargs="+", type=number(float), default=[1.0], help="initial forget biases in the study long"
+        "--forget-biases", nargs="+", type=train.FORGET_BIAS, default=[1.0], help="forget biases in the study long"
     )
     return parser.parse_args(argv)
 
@@ -112,8 +113,8 @@ def axes_over_lengths(axes, lengths, title):
 def plot_protocols(runs, summary, args, path):
     """Write accuracy over length to `path`, a panel for each optimizer and one for the report's RNN protocol."""
     panels = [
-        ("optimizers", "one protocol, RMSprop", [("lstm", "rmsprop"), ("rnn", "rmsprop")]),
-        ("optimizers", "one protocol, Adam", [("lstm", "adam"), ("rnn", "adam")]),
+        ("optimizers", "figure 1's protocol, RMSprop", [("lstm", "rmsprop"), ("rnn", "rmsprop")]),
+        ("optimizers", "figure 1's protocol, Adam", [("lstm", "adam"), ("rnn", "adam")]),
         ("fresh", "the report's RNN protocol", [("lstm", "rmsprop"), ("rnn", "rmsprop"), ("rnn", "adam")]),
     ]
     panels = [panel for panel in panels if panel[0] in args.studies]
@@ -147,8 +148,9 @@ def plot_protocols(runs, summary, args, path):
     )
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, fontsize=9)
     source = f"beyond.py: {seeds_text(args.seed, args.seeds)}, {source_text(args)}"
-    source += f"; the report's RNN protocol: {args.updates} updates on fresh batches, mean accuracy of the last "
-    save_figure(figure, path, f"{source}{train.FRESH_EPOCH}; the report's means are quoted from its figure 1")
+    source += f"; the report's RNN protocol: {args.updates} updates on fresh batches, RMSprop where not said, mean "
+    source += f"accuracy of the last {train.FRESH_EPOCH}; the report's RNN is quoted from its figure 1"
+    save_figure(figure, path, source)
 
 
 def plot_updates(runs, summary, args, path):
@@ -162,14 +164,16 @@ def plot_updates(runs, summary, args, path):
             which = {"study": "optimizers", "cell": cell, "optimizer": optimizer}
             rows = chosen(summary, **which)
             medians = [row["median_updates_to_99"] or math.nan for row in rows]
-            axes.plot([row["input_length"] for row in rows], medians, color=COLOURS[cell], label=LABELS[cell])
+            x = [row["input_length"] for row in rows]
+            axes.plot(x, medians, marker="_", markersize=8, color=COLOURS[cell], label=f"{LABELS[cell]}, median")
             for row in rows:
                 got, never = (
                     [count for count in row["updates_to_99"] if bool(count) == there] for there in (True, False)
                 )
                 x = row["input_length"] + side
                 axes.scatter([x] * len(got), got, s=30, color=COLOURS[cell], alpha=0.75, linewidth=0)
-                heights = [0.97 - 0.035 * place for place in range(len(never))]  # of the panel, from its top edge
+                step = min(0.035, 0.2 / len(row["updates_to_99"]))
+                heights = [0.97 - step * place for place in range(len(never))]  # of the panel, from its top edge
                 axes.scatter(
                     [x] * len(never),
                     heights,
@@ -183,7 +187,7 @@ def plot_updates(runs, summary, args, path):
     axes.scatter([], [], s=30, color="0.4", label="one run")
     axes.scatter([], [], s=28, marker="x", color="0.4", label=f"one run, not in {args.epochs} epochs")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=9)
-    save_figure(figure, path, f"beyond.py: {seeds_text(args.seed, args.seeds)}, {source_text(args)}; lines are medians")
+    save_figure(figure, path, f"beyond.py: {seeds_text(args.seed, args.seeds)}, {source_text(args)}")
 
 
 def plot_long(runs, summary, args, path):
@@ -194,17 +198,16 @@ def plot_long(runs, summary, args, path):
     for place, bias in enumerate(biases):
         colour = FURTHER_COLOURS[place % len(FURTHER_COLOURS)]
         series.append(("lstm", bias, f"{LABELS['lstm']}, forget bias {bias:g}", colour))
+    aside = max(lengths[-1] / lengths[0], 1.5) ** 0.017  # a factor: sets dots apart on a logarithmic axis
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.6), layout="constrained")
     for place, (cell, bias, label, colour) in enumerate(series):
         which = {"study": "long", "cell": cell, "forget_bias": bias}
-        factor = 1.018 ** (place - (len(series) - 1) / 2)  # beside each other on a logarithmic axis
+        factor = aside ** (place - (len(series) - 1) / 2)
         rows, own = chosen(summary, **which), chosen(runs, **which)
         x, rate = [row["input_length"] * factor for row in rows], [row["success_rate"] for row in rows]
         ends = zip(*(row["success_interval"] for row in rows), strict=True)
         reach = [[abs(a - b) for a, b in zip(end, rate, strict=True)] for end in ends]
-        left.errorbar(
-            x, rate, yerr=reach, color=colour, marker="o", markersize=5, capsize=3, linewidth=1.5, label=label
-        )
+        left.errorbar(x, rate, yerr=reach, color=colour, fmt="o", markersize=5, capsize=3, linewidth=1.5, label=label)
         right.plot([row["input_length"] for row in rows], [row["median"] for row in rows], color=colour)
         x = [entry["input_length"] * factor for entry in own]
         right.scatter(x, [entry["accuracy"] for entry in own], s=30, color=colour, alpha=0.75, linewidth=0)

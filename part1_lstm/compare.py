@@ -17,7 +17,7 @@ import time
 
 import matplotlib.pyplot as plt
 
-from sweep import COLUMNS, add_sweep_options, longest_first, one_run, outcome, summarise, train_sweep
+from sweep import COLUMNS, add_sweep_options, longest_first, one_run, outcome, successes, summarise, train_sweep
 from utils import Parser, run, save_figure, save_json
 
 LENGTHS = [3, 7, 11, 13, 15, 17, 19, 21, 25]
@@ -59,8 +59,9 @@ def write_successes(axes, summary, colour, side, y, fontsize=9):
     """Write the share of successes, such as 3/5, at height `y` over the lengths where a run failed."""
     for row in summary:
         if row["success_rate"] < 1:
-            share = f"{round(row['success_rate'] * row['runs'])}/{row['runs']}"
-            axes.text(row["input_length"] + side, y, share, color=colour, fontsize=fontsize, ha="center", va="center")
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # keeps grid lines out of the digits
+            x = row["input_length"] + side
+            axes.text(x, y, successes(row), color=colour, fontsize=fontsize, ha="center", va="center", bbox=box)
 
 
 def plot(runs, summary, args, path):

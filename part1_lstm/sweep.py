@@ -35,6 +35,7 @@ from utils import (
 )
 
 START_HOURS, END_HOURS = 0.1, 12  # the longest that a process under torchrun waits for the others
+DEFAULTS = vars(train.parse_args([]))  # of a run by itself
 COLUMNS = ["accuracy", "best_val_accuracy", "val_accuracy", "test_accuracy"]  # what a summary keeps of result.json
 COLUMNS += ["epochs", "updates", "updates_to_99", "reached", "seconds"]
 
@@ -62,9 +63,8 @@ def one_run(args, **own):
 
     Raises InputError if they do not go together.
     """
-    options = vars(train.parse_args([]))
-    options |= {name: value for name, value in vars(args).items() if name in options}
-    run_args = argparse.Namespace(**options | own | {"out_dir": args.out_dir / "compare"})
+    shared = {name: value for name, value in vars(args).items() if name in DEFAULTS}
+    run_args = argparse.Namespace(**DEFAULTS | shared | own | {"out_dir": args.out_dir / "compare"})
     train.check(run_args)
     return run_args
 
@@ -213,10 +213,13 @@ def summarise(runs, keys=("cell", "input_length")):
 def outcome(row, stop_at):
     """A row of `summarise` as a line to print."""
     low, high = row["success_interval"]
-    updates = ", ".join("-" if count is None else str(count) for count in row["updates_to_99"])
-    median = "-" if row["median_updates_to_99"] is None else f"{row['median_updates_to_99']:g}"
+    median, *updates = ["-" if n is None else f"{n:g}" for n in (row["median_updates_to_99"], *row["updates_to_99"])]
     return (
-        f"median {row['median']:.4f}  mean {row['mean']:.4f} +- {row['std']:.4f}  reached {stop_at:g} in "
-        f"{row['success_rate']:.0%} of {row['runs']} runs (95 %: {low:.0%} to {high:.0%})  "
-        f"updates to 99 %: median {median} of {updates}"
+        f"median {row['median']:.4f}  mean {row['mean']:.4f} +- {row['std']:.4f}  reached {stop_at:g}: "
+        f"{successes(row)} ({low:.0%} to {high:.0%})  updates to 99 %: median {median} of {' '.join(updates)}"
     )
+
+
+def successes(row):
+    """The successes in a row of `summarise`, such as 3/5."""
+    return f"{round(row['success_rate'] * row['runs'])}/{row['runs']}"

@@ -59,6 +59,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 OPTIMIZERS = {"rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam}
 PROTOCOLS = ["split", "fresh"]
 FRESH_EPOCH = 100  # updates that count as an epoch under --protocol fresh, and batches behind its accuracy
+FORGET_BIAS = number(float, low=-100, high=100)  # the type of the option, here and in beyond.py
 CHECKPOINT_KIND = "part1 run"
 EVALUATION_BATCH = 1000  # rows at once: bounds the memory at long inputs, changes no result
 
@@ -119,7 +120,7 @@ def parse_args(argv=None):
     )
     parser.add_argument(
         "--forget-bias",
-        type=number(float),
+        type=FORGET_BIAS,
         help="initial bias of the LSTM's forget gate; 1 is usual (Gers et al. 2000, Jozefowicz et al. 2015); "
         "without it nn.Linear's initialisation stays",
     )

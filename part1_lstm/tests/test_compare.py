@@ -5,6 +5,7 @@ import json
 import pytest
 
 import compare
+import sweep
 import train
 from utils import InputError
 
@@ -61,10 +62,11 @@ def test_default_sweep_has_the_report_s_protocol():
 
 def test_summary():
     runs = [
-        {"cell": cell, "input_length": 9, "best_val_accuracy": best, "test_accuracy": test, "reached": best > 0.9}
-        | {"epochs": epochs}
-        for cell, best, test, epochs in (
-            ("lstm", 1.0, 0.9, 3), ("lstm", 0.4, 0.2, 100), ("lstm", 0.95, 0.7, 5), ("rnn", 0.5, None, 100)
+        {"cell": cell, "input_length": 9, "accuracy": best, "test_accuracy": test, "reached": best > 0.9}
+        | {"epochs": epochs, "updates_to_99": updates}
+        for cell, best, test, epochs, updates in (
+            ("lstm", 1.0, 0.9, 3, 189), ("lstm", 0.4, 0.2, 100, None), ("lstm", 0.95, 0.7, 5, 63),
+            ("rnn", 0.5, None, 100, None),
         )
     ]  # fmt: skip
     lstm, rnn = compare.summarise(runs)
@@ -72,7 +74,20 @@ def test_summary():
     assert lstm["mean"] == pytest.approx(2.35 / 3)
     assert lstm["std"] == pytest.approx(0.33292, abs=1e-5)
     assert lstm["success_rate"] == pytest.approx(2 / 3)
+    assert lstm["success_interval"] == sweep.wilson(2, 3)
+    assert (lstm["median_updates_to_99"], lstm["updates_to_99"]) == (189, [63, 189, None])
     assert (rnn["std"], rnn["median_test_accuracy"], rnn["success_rate"]) == (0.0, None, 0.0)
+    assert (rnn["median_updates_to_99"], rnn["updates_to_99"]) == (None, [None])
+
+
+@pytest.mark.parametrize(
+    ("successes", "count", "low", "high"),
+    [(5, 5, 0.5655, 1), (0, 5, 0, 0.4345), (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605)]
+    + [(0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_interval_against_published_values(successes, count, low, high):
+    """All but the first two: Newcombe 1998, Two-sided confidence intervals for the single proportion, table I."""
+    assert sweep.wilson(successes, count) == pytest.approx((low, high), abs=5e-5)
 
 
 @pytest.mark.parametrize(

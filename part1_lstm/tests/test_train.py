@@ -109,6 +109,45 @@ def test_files_of_a_run(tmp_path):
     assert result["best_val_accuracy"] == max(entry["val_accuracy"] for entry in history)
 
 
+def test_forget_bias_sets_that_bias_and_nothing_else():
+    plain, biased = (train.build(train.parse_args(words)).state_dict() for words in ([], ["--forget-bias", "-2.5"]))
+    changed = [name for name in plain if not torch.equal(plain[name], biased[name])]
+    assert changed == ["W_fx.bias"]
+    assert biased["W_fx.bias"].eq(-2.5).all()
+
+
+def test_fresh_protocol_by_hand(tmp_path):
+    """200 updates, each on a batch drawn anew, and the mean accuracy of the last 100 batches before their updates."""
+    options = ["--protocol", "fresh", "--updates", "200", "--batch-size", "32", "--lr", "0.01", "--stop-at", "0.2"]
+    result = run_of(tmp_path, *options, "--epochs", "1")
+    model = train.build(train.parse_args([*TINY, *options]))
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=0.01)
+    generator = torch.Generator().manual_seed(0)
+    accuracies = []
+    for _ in range(2):
+        digits, targets = dataset.draw(5, 100 * 32, generator)
+        for batch in torch.randperm(100 * 32, generator=generator).view(100, 32):
+            logits = model(digits[batch].long())
+            accuracies.append((logits.argmax(1) == targets[batch]).float().mean().item())
+            optimizer.zero_grad()
+            F.cross_entropy(logits, targets[batch]).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+            optimizer.step()
+    assert result["accuracy"] == pytest.approx(sum(accuracies[100:]) / 100, rel=1e-6)
+    assert result["accuracy"] != pytest.approx(sum(accuracies[:100]) / 100, abs=0.01)
+    first, last = state_of(tmp_path)["history"]
+    assert min(first["val_accuracy"], result["accuracy"]) > 0.2  # reached in the first epoch, which did not stop it
+    assert (first["updates"], last["updates"], result["updates"], result["reached"]) == (100, 200, 200, True)
+    assert result["rows"] == {"train": 200 * 32, "validation": 60, "test": 700}
+    assert torch.equal(vector(model), torch.cat([weight.flatten() for weight in state_of(tmp_path)["model"].values()]))
+
+
+def test_updates_to_99():
+    history = [{"updates": 63 * epoch, "val_accuracy": a} for epoch, a in enumerate((0.5, 0.989, 0.99, 0.4, 1.0), 1)]
+    assert train.updates_to_99(history) == 189
+    assert train.updates_to_99(history[:2]) is None
+
+
 def test_batch_larger_than_the_data_set_is_one_update(tmp_path):
     result = run_of(tmp_path, "--input-length", "3", "--batch-size", "128", "--epochs", "3", result_only=True)
     assert result["updates"] == 3
@@ -144,6 +183,19 @@ def test_resume_equals_never_stopped(tmp_path, optimizer):
     assert result["epochs"] == len(parts["history"]) == 4
     for entry in ("model", "optimizer", "rng", "history", "epoch"):
         assert same(whole[entry], parts[entry]), entry
+
+
+def test_resume_of_fresh_batches_equals_never_stopped(tmp_path):
+    options = ["--protocol", "fresh", "--device", "cpu", "--updates"]
+    whole = run_of(tmp_path / "whole", *options, "300")
+    run_of(tmp_path / "parts", *options, "100")
+    parts = run_of(tmp_path / "parts", *options, "300", "--resume")
+    assert {**parts, "seconds": 0} == {**whole, "seconds": 0}
+    whole, parts = state_of(tmp_path / "whole"), state_of(tmp_path / "parts")
+    for entry in ("model", "optimizer", "rng", "history", "epoch"):
+        assert same(whole[entry], parts[entry]), entry
+    with pytest.raises(utils.InputError, match="--updates is 200 but was 300 already"):
+        run_of(tmp_path / "parts", *options, "200", "--resume")
 
 
 def test_resume_of_a_finished_run_changes_nothing(tmp_path, capsys):
@@ -187,6 +239,12 @@ BAD_OPTIONS = [
     ["--device", "tpu"],
     ["--resume"],
     ["--input-len", "5"],
+    ["--forget-bias", "inf"],
+    ["--forget-bias", "1", "--cell", "rnn"],
+    ["--protocol", "both"],
+    ["--updates", "0"],
+    ["--updates", "150", "--protocol", "fresh"],
+    ["--batch-size", "10001", "--protocol", "fresh"],
 ]
 
 
