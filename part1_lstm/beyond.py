@@ -33,6 +33,7 @@ from utils import InputError, Parser, number, run, save_figure, save_json
 
 STUDIES = ["optimizers", "fresh", "long"]
 LONG_LENGTHS = [35, 50, 75, 100]
+FORGET_BIASES = [1.0, 4.0]  # the usual one, and about log T of these lengths
 KEYS = ["study", "cell", "optimizer", "protocol", "forget_bias", "input_length"]  # runs that agree in them are a group
 OPTIMIZER_LABELS = {"rmsprop": "RMSprop", "adam": "Adam"}
 FURTHER_COLOURS = ["#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # with those of the cells, a colour-blind safe set
@@ -53,7 +54,11 @@ def parse_args(argv=None):
     parser.add_argument("--long-seeds", type=number(int, low=1, high=1000), default=3, help="seeds of the study long")
     parser.add_argument("--long-epochs", type=number(int, low=1), default=100, help="at most so many in the study long")
     parser.add_argument(
-        "--forget-biases", nargs="+", type=train.FORGET_BIAS, default=[1.0], help="forget biases in the study long"
+        "--forget-biases",
+        nargs="+",
+        type=train.FORGET_BIAS,
+        default=FORGET_BIASES,
+        help="forget biases of the study long",
     )
     return parser.parse_args(argv)
 

@@ -25,7 +25,7 @@ def test_the_plan_shares_its_runs_with_figure_1():
     assert len(shared) == len(figure1) == 90
     assert {(study, run_args.optimizer) for study, run_args in shared} == {("optimizers", "rmsprop")}
     counts = {name: sum(study == name for study, _ in planned) for name in beyond.STUDIES}
-    assert counts == {"optimizers": 2 * 90, "fresh": 3 * 45, "long": 3 * 4 * 3}
+    assert counts == {"optimizers": 2 * 90, "fresh": 3 * 45, "long": 4 * 4 * 3}
     assert len({run_of(run_args)[0] for _, run_args in planned}) == len(planned)  # no two in one folder
 
 
