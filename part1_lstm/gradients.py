@@ -1,7 +1,7 @@
 """Where the gradient goes: |dL/dh_t| and |dL/dc_t| over the steps t, and how much the LSTM's forget gates let through.
 
-    python gradients.py                              100 digits, both cells, 5 seeds: half an hour on one core
-    python gradients.py --train-length 25            trained on 25 digits, measured on 100: some minutes
+    python gradients.py                              100 digits, both cells, 5 seeds: about an hour of one core
+    python gradients.py --train-length 25            trained on 25 digits, measured on 100: about 8 minutes of one
     python gradients.py --train-length 100 25        both, side by side
     python gradients.py --input-length 25            the report's longest
     python gradients.py --forget-bias 1              beside them an LSTM whose forget gate begins with that bias
@@ -193,8 +193,8 @@ def answer(summary, input_length):
             states = " and ".join(f"{'inf' if r is None else format(r, '.2g')} ({s})" for s, r in ratios.items())
             told.append(f"{entry['network']}: {states}")
         sentences.append(
-            f"{stage(trained_on).capitalize()}, {input_length} steps: the gradient vanishes in "
-            f"{' and '.join(vanished) or 'none'}. Last step's norm over the first's, median: {'; '.join(told)}."
+            f"{stage(trained_on).capitalize()}, {input_length} steps: the gradient vanishes in: "
+            f"{'; '.join(vanished) or 'none'}. Last step's norm over the first's, median: {'; '.join(told)}."
         )
     return sentences
 
@@ -202,7 +202,7 @@ def answer(summary, input_length):
 def plot_gradients(rows, summary, args, path):
     """Write the gradient norms over t, relative to the last step's, to `path`: a panel for each stage of training."""
     stages = list(dict.fromkeys(entry["trained_on"] for entry in summary))
-    figure, panels = plt.subplots(1, len(stages), figsize=(4.6 * len(stages), 4.6), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, len(stages), figsize=(4.6 * len(stages), 5.2), sharey=True, layout="constrained")
     t = range(1, args.input_length + 1)
     for axes, trained_on in zip(panels, stages, strict=True):
         for entry in (entry for entry in summary if entry["trained_on"] == trained_on):
@@ -222,7 +222,7 @@ def plot_gradients(rows, summary, args, path):
                 )
                 axes.plot(t, curves.quantile(0.5, 0), color=colour, linestyle=style, label=label)
         axes.set(yscale="log", xlabel="step t (digits read)", xlim=(1, args.input_length), title=stage(trained_on))
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13))  # inside, it would hide lines
     panels[0].set_ylabel("gradient norm at step t / at the last step")
     source = (
         f"gradients.py: |dL/dh_t| and |dL/dc_t|, {args.batch_size} validation palindromes, {args.input_length} digits "

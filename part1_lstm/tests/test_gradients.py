@@ -179,9 +179,9 @@ def summary_of(**ratios):
 
 def test_answer_names_what_vanishes():
     ask = gradients.answer
-    assert "vanishes in RNN. " in ask(summary_of(LSTM={"h": 5e3, "c": 2.0}, RNN={"h": 5e3}), 9)[0]
-    assert "vanishes in LSTM and RNN. " in ask(summary_of(LSTM={"h": 5e3, "c": None}, RNN={"h": 5e3}), 9)[0]
-    assert "vanishes in none. " in ask(summary_of(LSTM={"h": 1e-2, "c": 2.0}, RNN={"h": 999.0}), 9)[0]
+    assert "vanishes in: RNN. " in ask(summary_of(LSTM={"h": 5e3, "c": 2.0}, RNN={"h": 5e3}), 9)[0]
+    assert "vanishes in: LSTM; RNN. " in ask(summary_of(LSTM={"h": 5e3, "c": None}, RNN={"h": 5e3}), 9)[0]
+    assert "vanishes in: none. " in ask(summary_of(LSTM={"h": 1e-2, "c": 2.0}, RNN={"h": 999.0}), 9)[0]
     assert "inf (h)" in ask(summary_of(RNN={"h": None}), 9)[0]
 
 

@@ -120,13 +120,14 @@ def rows_of(budget, end, needed):
         (0.96, 1.0, (160, 10, None, 5), "too few, as the report guesses", "not what makes the difference"),
         (0.96, 0.97, (None, 10, 160, 20), "not the whole reason", "fewer weights help, as the report guesses"),
         (0.99, 1.0, (90, 10, 290, 20), "no shortfall", "one cell and not the other"),
+        (0.99, 1.0, (90, 10, 90, 10), "no shortfall", "not what makes the difference"),
     ],
 )
 def test_answer_follows_the_numbers(budget, end, needed, updates, weights):
     first, second = length3.answer(rows_of(budget, end, needed), 500)
     assert updates in first
     assert weights in second
-    assert "75% of the LSTM's errors" in second
+    assert "75 % of the LSTM's errors" in second
     assert ("more than 500" in second) == (None in needed)
 
 
