@@ -49,6 +49,11 @@ def add_sweep_options(parser, lengths):
         default=lengths,
         help="input lengths, the report's T",
     )
+    add_run_options(parser)
+
+
+def add_run_options(parser):
+    """Add what fixes the runs of any study of several seeds but their lengths, and how they are worked off."""
     parser.add_argument("--seeds", type=number(int, low=1, high=1000), default=5, help="seeds a cell and length")
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = 1 if "WORLD_SIZE" in os.environ else usable  # torchrun's processes are workers already
@@ -74,20 +79,20 @@ def longest_first(runs):
     return sorted(runs, key=lambda run_args: (run_args.input_length, run_args.cell), reverse=True)
 
 
-def outcomes(runs, workers):
+def outcomes(runs, workers, result_only=True):
     """Train `runs`, a dictionary from index to options, `workers` at a time: yield index and result as each one ends.
 
     Whatever ends this early (Ctrl-C, an error in one run) ends the workers as well.
     """
     if workers == 1:
         for index, run_args in runs.items():
-            yield index, train.train(run_args, progress=False, result_only=True)
+            yield index, train.train(run_args, progress=False, result_only=result_only)
         return
     # spawn: a forked process would inherit torch's threads in an unusable state, and CUDA not at all
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=prepare_worker)
     try:
-        futures = {pool.submit(train.train, run_args, False, True): index for index, run_args in runs.items()}
+        futures = {pool.submit(train.train, run_args, False, result_only): index for index, run_args in runs.items()}
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool:
@@ -101,12 +106,15 @@ def outcomes(runs, workers):
         pool.shutdown(cancel_futures=True)
 
 
-def train_all(runs, workers):
-    """Train the runs that are not finished yet, `workers` at a time; returns all results, in the order of `runs`."""
+def train_all(runs, workers, result_only=True):
+    """Train the runs that are not finished yet, `workers` at a time; returns all results, in the order of `runs`.
+
+    `result_only` is train.train's: without checkpoints and curves.
+    """
     results = [train.finished(run_args) for run_args in runs]
     missing = {index: run_args for index, run_args in enumerate(runs) if results[index] is None}
     with tqdm(total=len(runs), initial=len(runs) - len(missing), desc="runs", unit="run") as bar:
-        for index, result in outcomes(missing, min(workers, len(missing)) or 1):
+        for index, result in outcomes(missing, min(workers, len(missing)) or 1, result_only):
             results[index] = result
             bar.set_postfix_str(f"{train.run_name(runs[index])}: {result['accuracy']:.3f}")
             bar.update()
