@@ -15,11 +15,12 @@
 The runs lie below OUT_DIR/compare like those of compare.py, which are not repeated; nor are others that are finished: a
 stopped sweep goes on with the same command (sweep.py).
 
-At the end: OUT_DIR/beyond.json (every run of every study, and the summary of each group of seeds as in compare.json)
-and in FIGURES_DIR protocols.png (optimizers, fresh), updates_to_99.png (optimizers) and long_lengths.png (long), of
-what --studies names: the studies can be trained one by one, and a last command without it collects them all.
+At the end: OUT_DIR/beyond.json (every run, and the summary of each group of seeds as in compare.json; the studies that
+--studies leaves out stay in it as they were) and in FIGURES_DIR protocols.png (optimizers, fresh), updates_to_99.png
+(optimizers) and long_lengths.png (long).
 """
 
+import json
 import math
 import time
 
@@ -256,7 +257,12 @@ def main(argv=None):
             figures.append(args.figures_dir / f"{name}.png")
             plot(runs, summary, args, figures[-1])
     summary_path = args.out_dir / "beyond.json"
-    save_json(summary_path, header | {"runs": runs, "summary": summary, "seconds": time.perf_counter() - start})
+    known = json.loads(summary_path.read_text()) if summary_path.exists() else {}
+    header |= {"seconds": time.perf_counter() - start}
+    result = {"studies": known.get("studies", {}) | dict.fromkeys(args.studies, header)}
+    for part, own in ("summary", summary), ("runs", runs):
+        result[part] = [entry for entry in known.get(part, []) if entry["study"] not in args.studies] + own
+    save_json(summary_path, result)
     for row in summary:
         bias = "" if row["forget_bias"] is None else f"bias {row['forget_bias']:g}"
         print(

@@ -235,10 +235,15 @@ def read(folder):
 
 
 def size(result):
-    """How large a result's runs were, and of which commit."""
-    config, commits = result["config"], result.get("run_commits") or [str(result["provenance"]["git_commit"])]
-    told = [f"{name.replace('_', ' ')} {config[name]}" for name in ("seeds", "epochs", "updates") if name in config]
-    return "; ".join([*told, f"commit {', '.join(commit[:7] for commit in commits)}"])
+    """How large a result's runs were, and of which commits."""
+    headers = list({json.dumps(h): h for h in result.get("studies", {"": result}).values()}.values())
+    told = []
+    for header in headers:
+        config, names = header["config"], ("seeds", "long_seeds", "epochs", "long_epochs", "updates", "precision")
+        told += [f"{name.replace('_', ' ')} {config[name]}" for name in names if name in config]
+        commits = header.get("run_commits") or [str(header["provenance"]["git_commit"])]
+        told.append(f"commit {', '.join(commit[:7] for commit in commits)}")
+    return "; ".join(dict.fromkeys(told))
 
 
 # Title, figure, script, what it shows; drawn only if its result is there.

@@ -147,7 +147,8 @@ def run_name(args):
     """The name of the run's folder, such as lstm_T25_rmsprop_seed0 or lstm_T25_rmsprop_fresh_bias1_seed0."""
     fresh = "_fresh" if args.protocol == "fresh" else ""
     bias = "" if args.forget_bias is None else f"_bias{args.forget_bias:g}"
-    return f"{args.cell}_T{args.input_length}_{args.optimizer}{fresh}{bias}_seed{args.seed}"
+    precision = "" if args.precision == "fp32" else f"_{args.precision}"
+    return f"{args.cell}_T{args.input_length}_{args.optimizer}{fresh}{bias}{precision}_seed{args.seed}"
 
 
 def check(args):

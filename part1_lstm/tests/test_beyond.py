@@ -44,7 +44,8 @@ def test_studies_are_trained_once_and_written(tmp_path, monkeypatch):
     # 4 runs under Adam, 6 on fresh batches, 4 * 2 * 2 long ones; 4 are figure 1's, 2 of them long as well
     assert len(started) == len(set(started)) == 4 + 6 + 16 - 2
     assert len(first["runs"]) == 8 + 6 + 16
-    assert {"config", "provenance", "run_commits", "summary"} < set(first)
+    assert set(first["studies"]) == set(beyond.STUDIES)
+    assert all({"config", "provenance", "run_commits"} < set(header) for header in first["studies"].values())
     groups = [tuple(row[key] for key in beyond.KEYS) for row in first["summary"]]
     assert len(groups) == len(set(groups)) == 8 + 6 + 8
     for row in first["summary"]:
@@ -62,7 +63,10 @@ def test_studies_are_trained_once_and_written(tmp_path, monkeypatch):
     beyond.main([*TINY, *places, "--studies", "long", "--forget-biases", "1", "3"])
     second = json.loads((tmp_path / "out" / "beyond.json").read_text())
     assert not started
-    assert second["runs"] == [run for run in first["runs"] if run["study"] == "long"]
+    assert second["runs"] == first["runs"]  # those of the other studies are kept
+    assert second["summary"] == first["summary"]
+    assert second["studies"]["long"] != first["studies"]["long"]
+    assert second["studies"]["fresh"] == first["studies"]["fresh"]
 
 
 def test_runs_that_would_overwrite_each_other_are_refused(tmp_path):
