@@ -4,6 +4,7 @@
 #     bash run_all.sh                     the report on MNIST, into figures/ and results/
 #     bash run_all.sh --quick             the same pipeline in small, about 3 minutes, into figures/quick and results/quick
 #     bash run_all.sh --dataset typeset   without MNIST: stand-in digits, every figure of part 2 marked as such
+#     bash run_all.sh --deep              besides, the studies of many seeds: about 5 hours more on two cores
 #
 # MNIST is taken from the folder MNIST_DIR (default: data/), else downloaded there. Where neither is possible the
 # stand-in is used.
@@ -11,17 +12,19 @@ set -eo pipefail # not -u: in old versions of bash an empty list counts as unset
 cd "$(dirname "$0")"
 
 quick=false
+deep=false
 dataset=""
 while [ $# -gt 0 ]; do
     case $1 in
         --quick) quick=true ;;
+        --deep) deep=true ;;
         --dataset)
             if [ $# -eq 1 ]; then echo "run_all.sh: --dataset needs a value: mnist or typeset" >&2 && exit 2; fi
             dataset=$2
             shift
             ;;
         --dataset=*) dataset=${1#*=} ;;
-        -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
+        -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 0 ;;
         *) echo "run_all.sh: $1 is no option of this script (see --help)" >&2 && exit 2 ;;
     esac
     shift
@@ -54,9 +57,15 @@ if $quick; then
     classifier=(--limit 10000 --epochs 2)
     study=(--limit 10000 --epochs-initial 5 --epochs-balanced 20)
     latent=(--confidence 0.5)
+    beyond=(--lengths 7 --seeds 1 --epochs 4 --updates 100 --long-lengths 15 --long-seeds 1 --long-epochs 4)
+    length3=(--seeds 1 --updates 100)
+    gradients=(--seeds 1 --epochs 4 --train-length 15 --input-length 30)
+    grid=(--limit 5000 --seeds 1 --epochs 2)
+    rates=(--tries 4000)
 else
     figures=figures figures1=figures part1=results/part1_lstm part2=results/part2_gan
-    compare=() classifier=() study=() latent=()
+    compare=() classifier=() study=() latent=() beyond=() length3=() grid=() rates=()
+    gradients=(--train-length 100 25 --forget-bias 4)
     if [ "$dataset" != mnist ]; then figures=figures/$dataset; fi
 fi
 if [ "$dataset" != mnist ]; then part2=$part2/$dataset; fi
@@ -64,7 +73,8 @@ on_data=(--dataset "$dataset" --out-dir "$part2" --figures-dir "$figures")
 networks=(--checkpoint "$part2/generator.pt" --classifier "$part2/classifier.pt" "${latent[@]}")
 
 # Minutes that each step takes on two cores, for the remaining time.
-if $quick; then minutes=(1 0 1 0 0 0); else minutes=(6 1 42 1 0 0); fi
+if $quick; then minutes=(1 0 1 0 0 0 0); else minutes=(6 1 42 1 0 0 0); fi
+if $deep; then if $quick; then minutes+=(1 0 0 1 0 0 0); else minutes+=(150 4 40 90 2 1 1); fi; fi
 number=0
 step() { # title, command ...
     local left=0 m
@@ -91,6 +101,20 @@ for name in initial initial_eps1e-5; do
 done
 step "Figure 6: interpolation" part2_gan/interpolate.py "${on_data[@]}" "${networks[@]}"
 step "Figures 7 and 8: vector arithmetic" part2_gan/arithmetic.py "${on_data[@]}" "${networks[@]}"
+if $deep; then
+    in1=(--out-dir "$part1" --figures-dir "$figures1")
+    step "Beyond figure 1: optimizers, protocols, long inputs" part1_lstm/beyond.py "${in1[@]}" "${beyond[@]}"
+    step "Three digits" part1_lstm/length3.py "${in1[@]}" "${length3[@]}"
+    step "Gradients and gates" part1_lstm/gradients.py "${in1[@]}" "${gradients[@]}"
+    step "What makes the discriminator overpower the generator" part2_gan/grid.py "${on_data[@]}" \
+        --classifier "$part2/classifier.pt" "${grid[@]}"
+    for study in interpolate_rates arithmetic_rates directions; do
+        step "The latent space in numbers: $study" part2_gan/$study.py --dataset "$dataset" --out-dir "$part2" \
+            --figures-dir "$figures" --checkpoints "$part2/generator.pt" --classifier "$part2/classifier.pt" \
+            "${latent[@]}" "${rates[@]}"
+    done
+fi
+step "Part 1: what became of the report's claims" part1_lstm/report.py --out-dir "$part1" --figures-dir "$figures1"
 
 echo
 echo "Done in $((SECONDS / 60)) min $((SECONDS % 60)) s. Figures:"

@@ -24,6 +24,7 @@ import itertools
 import math
 import os
 import statistics
+from pathlib import Path
 
 import torch
 
@@ -34,6 +35,7 @@ from study import load_history, load_result, run_all
 
 EPS, WIDTHS, DROPOUTS = (1e-5, 0.8), ("initial", "balanced"), (0.0, 0.4)
 WIDE = {"initial": "512-256", "balanced": "256-128"}
+NAMES = {1e-5: "BatchNorm eps 1e-5", 0.8: "BatchNorm eps 0.8"}
 COLOURS = {1e-5: "#0072B2", 0.8: "#D55E00"}  # told apart with every common colour vision
 # The quantities of a run's last epoch: axis label, and whether the axis and the effect are those of its logarithm.
 QUANTITIES = {
@@ -53,6 +55,7 @@ def parse_args(argv=None):
     parser.add_argument("--seeds", type=utils.number(int, low=1, high=10), default=3, help="runs a cell")
     parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
     parser.add_argument("--evaluate-every", type=count, default=5, help="epochs between two looks at the samples")
+    parser.add_argument("--classifier", type=Path, help="the reader of digits for it (default: the one in the repo)")
     parser.add_argument(
         "--workers", type=count, default=os.cpu_count() or 1, help="runs at a time, --threads (or 1) each"
     )
@@ -83,6 +86,8 @@ def plan(args):
         options |= {"threads": args.threads or 1, "out_dir": args.out_dir / "grid", "grid_epochs": args.epochs}
         for shared in "epochs", "batch_size", "evaluate_every", "device", "dataset", "data_dir", "limit", "figures_dir":
             options[shared] = getattr(args, shared)
+        if args.classifier:
+            options["classifier"] = args.classifier
         words = [(f"--{option.replace('_', '-')}", str(value)) for option, value in options.items()]
         runs[name] = [word for pair in words for word in pair]
     return runs
@@ -134,17 +139,17 @@ def draw_cells(outcomes, seeds):
             enumerate(places), zip((-0.15, 0.15), EPS, strict=True)
         ):
             values = [outcomes[name_of(arch, dropout, eps, "non-saturating", seed)][quantity] for seed in seeds]
-            first = f"BatchNorm eps {eps:g}" if x == 0 else None
+            first = NAMES[eps] if x == 0 else None
             ax.scatter([x + aside] * len(values), values, color=COLOURS[eps], s=26, alpha=0.8, label=first)
             ax.hlines(statistics.mean(values), x + aside - 0.12, x + aside + 0.12, color=COLOURS[eps], lw=2)
         if logarithmic:
             ax.set_yscale("log")
-        ax.set_xticks(range(4), [f"{WIDE[arch]}\ndropout {dropout:g}" for arch, dropout in places], fontsize=8)
-        ax.set_ylabel(label)
+        ax.set_xticks(range(4), [f"{WIDE[arch]}\n{dropout:g}" for arch, dropout in places], fontsize=9)
+        ax.set(xlabel="D's hidden layers and dropout", ylabel=label)
         ax.grid(axis="y", alpha=0.3)
     axes[0].axhline(0.5, color="0.4", lw=1, ls=":")  # D guesses
     axes[1].axhline(math.log(2), color="0.4", lw=1, ls=":")
-    figure.legend(loc="outside upper center", ncols=2)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 
@@ -155,7 +160,7 @@ def draw_curves(outcomes, seeds):
         for eps, seed in itertools.product(EPS, seeds):
             run = outcomes[name_of(arch, dropout, eps, "non-saturating", seed)]
             line = {"color": COLOURS[eps], "alpha": 0.8, "lw": 1.3}
-            line["label"] = f"BatchNorm eps {eps:g}" if seed == seeds[0] and axes[0] is rows[0, 0] else None
+            line["label"] = NAMES[eps] if seed == seeds[0] else None
             accuracy = run["curves"]["d_accuracy"]
             axes[0].plot(range(1, len(accuracy) + 1), accuracy, **line)
             quality = [(entry["epoch"], entry["frechet_distance"]) for entry in run["quality"]]
@@ -164,7 +169,7 @@ def draw_curves(outcomes, seeds):
         axes[1].set(xlabel="epoch", yscale="log")
     rows[0, 0].set_ylabel("accuracy of D in training")
     rows[1, 0].set_ylabel("Frechet distance of samples")
-    figure.legend(loc="outside upper center", ncols=2)
+    figure.legend(*rows[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 
@@ -182,8 +187,8 @@ def draw_losses_compared(outcomes, seeds):
         x = [value for curve in curves for value in curve["d_fake"]]
         y = [value for curve in curves for value in curve["g_grad_norm"]]
         marker = {1e-5: "o", 0.8: "^"}[eps]
-        right.scatter(x, y, s=16, color=colour, marker=marker, alpha=0.6, label=f"{loss}, eps {eps:g}")
-    right.set(xlabel="mean D(G(z)) of an epoch", ylabel="gradient norm reaching G", xscale="log", yscale="log")
+        right.scatter(x, y, s=16, color=colour, marker=marker, alpha=0.6, label=f"{loss}, {NAMES[eps]}")
+    right.set(xlabel="mean D(G(z)) of an epoch", ylabel="gradient norm reaching G", xlim=(0, 1), yscale="log")
     right.legend(fontsize=9)
     return figure
 
