@@ -172,6 +172,10 @@ BAD = [
     ("interpolate.py", "--checkpoint", "nowhere.pt"),
     ("arithmetic.py", "--strength", "nan"),
     ("classifier.py", "--epochs", "-3"),
+    ("interpolate_rates.py", "--pairs", "9"),
+    ("interpolate_rates.py", "--checkpoints", "nowhere.pt"),
+    ("arithmetic_rates.py", "--checkpoints"),
+    ("directions.py", "--confidence", "1.5"),
 ]
 
 
