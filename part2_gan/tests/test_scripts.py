@@ -174,6 +174,10 @@ BAD = [
     ("classifier.py", "--epochs", "-3"),
     ("evaluate.py", "--samples", "100"),
     ("evaluate.py", "--name", "a/b"),
+    ("interpolate_rates.py", "--pairs", "9"),
+    ("interpolate_rates.py", "--checkpoints", "nowhere.pt"),
+    ("arithmetic_rates.py", "--checkpoints"),
+    ("directions.py", "--confidence", "1.5"),
 ]
 
 
