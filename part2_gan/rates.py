@@ -19,22 +19,12 @@ import utils
 from classifier import pool_latents
 from gan import LATENT_DIM, sample
 from interpolate import load_networks
+from metrics import look as see
+from metrics import wilson
 
 SURE = 0.9  # from this confidence on a reading counts as sure; figures 6 to 8 mark the others with "?"
 COLOURS = {7: "#0072B2", 6: "#D55E00", 1: "#009E73"}  # told apart with every common colour vision
 LARGE = ("along", "pairs", "shift", "shift_random")  # counts that are kept of all generators together only
-
-
-def wilson(count, total):
-    """The 95 % interval of Wilson (1927) for a rate, where `count` of `total` were seen; (0, 1) without any."""
-    if not total:
-        return 0.0, 1.0
-    z = 1.959964
-    share, slack = count / total, z * z / total
-    middle, half = share + slack / 2, math.sqrt(slack * (share * (1 - share) + slack / 4))
-    # At both ends the bound is exact, and rounding would miss it.
-    low = 0.0 if count == 0 else (middle - half) / (1 + slack)
-    return low, 1.0 if count == total else (middle + half) / (1 + slack)
 
 
 def rate(seen):
@@ -63,8 +53,8 @@ def tallies(digits, confidences):
 @torch.no_grad()
 def view(classifier, images):
     """Readings and features of images (n, 784): digits (n,) int8, confidences (n,), features (n, 128), on the CPU."""
-    features = torch.cat([classifier.features(part) for part in images.split(200)])
-    confidences, digits = classifier.out(features).softmax(1).max(1)
+    features, probabilities = see(classifier, images)
+    confidences, digits = probabilities.max(1)
     return digits.to(torch.int8).cpu(), confidences.cpu(), features.cpu()
 
 
