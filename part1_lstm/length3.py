@@ -185,9 +185,9 @@ def answer(rows, updates):
         [row[name]["median"] for row in (lstm, rnn, light, heavy)]
         for name in ("accuracy_at_budget", "accuracy_at_end", "updates_to_99_percent")
     )
-    if budget[0] >= 0.99:
+    if budget[0] == 1:
         too_few = "there is no shortfall to explain"
-    elif end[0] >= 0.99:
+    elif end[0] == 1:
         too_few = "its updates are too few, as the report guesses"
     else:
         too_few = "too few updates are not the whole reason"

@@ -110,7 +110,7 @@ def guess(length3):
         return settings[cell, hidden, "rmsprop", 80]["updates_to_99_percent"]["median"] or float("inf")
 
     lstm = settings["lstm", 128, "rmsprop", 80]
-    few = lstm["accuracy_at_budget"]["median"] < 0.99 <= lstm["accuracy_at_end"]["median"]
+    few = lstm["accuracy_at_budget"]["median"] < 1 == lstm["accuracy_at_end"]["median"]
     lighter = updates("lstm", 64) < updates("lstm", 128) and updates("rnn", 128) < updates("rnn", 256)
     return " ".join(length3["answer"]), grade(few, lighter)
 

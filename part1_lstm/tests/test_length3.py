@@ -119,8 +119,8 @@ def rows_of(budget, end, needed):
         (0.96, 1.0, (160, 10, 290, 5), "too few, as the report guesses", "not what makes the difference"),
         (0.96, 1.0, (160, 10, None, 5), "too few, as the report guesses", "not what makes the difference"),
         (0.96, 0.97, (None, 10, 160, 20), "not the whole reason", "fewer weights help, as the report guesses"),
-        (0.99, 1.0, (90, 10, 290, 20), "no shortfall", "one cell and not the other"),
-        (0.99, 1.0, (90, 10, 90, 10), "no shortfall", "not what makes the difference"),
+        (1.0, 1.0, (90, 10, 290, 20), "no shortfall", "one cell and not the other"),
+        (1.0, 1.0, (90, 10, 90, 10), "no shortfall", "not what makes the difference"),
     ],
 )
 def test_answer_follows_the_numbers(budget, end, needed, updates, weights):
