@@ -73,7 +73,7 @@ on_data=(--dataset "$dataset" --out-dir "$part2" --figures-dir "$figures")
 networks=(--checkpoint "$part2/generator.pt" --classifier "$part2/classifier.pt" "${latent[@]}")
 
 # Minutes that each step takes on two cores, for the remaining time.
-if $quick; then minutes=(1 0 1 0 0 0 0); else minutes=(6 1 42 1 0 0 0); fi
+if $quick; then minutes=(1 0 1 0 0 0 0 0); else minutes=(6 1 42 1 0 0 0 0); fi
 if $deep; then if $quick; then minutes+=(1 0 0 1 0 0 0); else minutes+=(150 4 40 90 2 1 1); fi; fi
 number=0
 step() { # title, command ...
@@ -115,6 +115,7 @@ if $deep; then
     done
 fi
 step "Part 1: what became of the report's claims" part1_lstm/report.py --out-dir "$part1" --figures-dir "$figures1"
+step "Part 2: what became of the report's claims" part2_gan/report.py "${on_data[@]}"
 
 echo
 echo "Done in $((SECONDS / 60)) min $((SECONDS % 60)) s. Figures:"

@@ -1,0 +1,63 @@
+"""The verdicts on the report's claims, from planted results and from the committed ones."""
+
+import json
+
+import pytest
+
+import report
+
+
+def epoch(d_loss, g_loss, d_accuracy, g_grad_norm):
+    return {"last_epoch": {"d_loss": d_loss, "g_loss": g_loss, "d_accuracy": d_accuracy, "g_grad_norm": g_grad_norm}}
+
+
+def results_of(initial, balanced, control):
+    runs = {"initial": epoch(*initial), "balanced": epoch(*balanced), "initial_eps1e-5": epoch(*control)}
+    return {"study": {"runs": runs}, "grid": None, "evaluate": None}
+
+
+REPORT = results_of((0.05, 5, 0.99, 0.01), (0.69, 0.7, 0.505, 1), (0.05, 5, 0.99, 0.01))  # as the report has it
+OTHER = results_of((0.3, 1, 0.7, 5), (0.5, 2, 0.9, 1), (0.6, 1, 0.6, 1))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        report.d_loss_falls,
+        report.g_loss_high,
+        report.d_overpowers,
+        report.no_gradient,
+        report.capacity_is_the_cure,
+        report.near_log2,
+        report.d_guesses,
+    ],
+    ids=lambda ask: ask.__name__,
+)
+def test_verdicts_follow_the_numbers(ask):
+    measured, verdict = ask(REPORT)
+    assert verdict == report.HOLDS
+    assert measured
+    assert ask(OTHER)[1] in (report.NOT, report.PART)
+    assert ask(OTHER)[0] != measured
+
+
+def test_missing_results_are_not_judged(tmp_path):
+    claims = report.judge(report.read(tmp_path))
+    assert len(claims) == len(report.CLAIMS)
+    assert {claim["verdict"] for claim in claims} == {report.UNTESTED}
+    (tmp_path / "study.json").write_text(json.dumps(REPORT["study"]))
+    verdicts = {claim["report"]: claim["verdict"] for claim in report.judge(report.read(tmp_path))}
+    assert verdicts["the loss of both networks hovers around log 2"] == report.HOLDS
+    assert verdicts["7 - 1 + 6 is about 9"] == report.UNTESTED
+    assert list(verdicts.values()).count(report.UNTESTED) == len(claims) - 7  # the architecture needs the config
+
+
+def test_report_file(tmp_path):
+    claims = report.judge(report.read(tmp_path))
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "fig7_roof_to_6.png").touch()
+    report.write(claims, report.Path("figures"), tmp_path / "report.md")
+    text = (tmp_path / "report.md").read_text()
+    assert text.count("![") == 1
+    assert "](figures/fig7_roof_to_6.png)" in text
+    assert all(f"| {claim['report']} | {claim['measured']} | **not tested** |" in text for claim in claims)
