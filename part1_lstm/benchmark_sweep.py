@@ -109,9 +109,8 @@ def sweep(pool, runs):
 def parse_args(argv=None):
     """The options as a Namespace; a bad one is named in one line and exits with code 2."""
     parser = Parser("Measure runs a minute: the sweep against the usual script.")
-    parser.add_argument(
-        "--lengths", type=number(int, low=1, high=dataset.MAX_INPUT_LENGTH), nargs="+", default=[11, 25], help="inputs"
-    )
+    length = number(int, low=1, high=dataset.MAX_INPUT_LENGTH)
+    parser.add_argument("--lengths", type=length, nargs="+", default=[11, 15, 19, 25], help="digits that are read")
     parser.add_argument("--epochs", type=number(int, low=1), default=3, help="passes over the data in each run")
     parser.add_argument("--rounds", type=number(int, low=1), default=3, help="times that each peer does all runs")
     parser.add_argument(
