@@ -181,17 +181,20 @@ def superior(compare):
 def vanishing(gradients):
     """Does the RNN's gradient vanish, and the LSTM's not?"""
 
-    def gone(trained, cell):
+    def gone(trained, network):
         found = [
             entry["last_over_first"][state]
             for entry in gradients["summary"]
             for state in entry["last_over_first"]
-            if bool(entry["trained_on"]) == trained and entry["cell"] == cell
+            if bool(entry["trained_on"]) == trained and entry["network"] == network
         ]
         return all(value is None or value["median"] > 1000 for value in found)
 
     measured = " ".join(gradients["answer"])
-    return measured, grade(gone(False, "rnn"), gone(True, "rnn"), not gone(False, "lstm"), not gone(True, "lstm"))
+    return measured, grade(
+        *(gone(trained, "vanilla RNN") for trained in (False, True)),
+        *(not gone(trained, "LSTM") for trained in (False, True)),
+    )
 
 
 # The report's words, what is asked of which result, and the figure to look at.

@@ -72,6 +72,17 @@ def test_verdicts(ask, compare, verdict):
     assert measured
 
 
+@pytest.mark.parametrize(("lstm", "verdict"), [(50, report.HOLDS), (1e19, report.PART)])
+def test_the_gradient_has_to_vanish_in_the_rnn_alone(lstm, verdict):
+    """An LSTM with another forget bias does not count for the plain one."""
+    summary = [
+        {"trained_on": trained, "network": network, "last_over_first": {"h": {"median": ratio}}}
+        for trained in (None, 25)
+        for network, ratio in (("vanilla RNN", 1e25), ("LSTM", lstm), ("LSTM, forget bias 4", 2))
+    ]
+    assert report.vanishing({"answer": ["..."], "summary": summary}) == ("...", verdict)
+
+
 def test_the_model_is_what_the_report_says():
     measured, verdict = report.from_scratch()
     assert verdict == report.HOLDS
