@@ -124,7 +124,7 @@ def effect(outcomes, factor, quantity, seeds):
     half = T975[len(means) - 1] * statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else None
     return {
         "mean": mean,
-        "interval": half and [mean - half, mean + half],
+        "interval": None if half is None else [mean - half, mean + half],
         "pairs": len(pairs),
         "same_sign": sum(change * mean > 0 for change in pairs),
     }
