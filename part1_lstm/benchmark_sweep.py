@@ -121,7 +121,7 @@ def parse_args(argv=None):
 
 
 def main(argv=None):
-    """Measure, print, and add the entry to benchmark.json."""
+    """Measure, print, and write benchmark_sweep.json."""
     args = parse_args(argv)
     device = pick_device("cpu", args.threads)
     seconds = {peer: [] for peer in PEERS}

@@ -24,14 +24,11 @@ import itertools
 import math
 import os
 import statistics
-from pathlib import Path
 
 import torch
 
-import dataset
-import train
 import utils
-from study import load_history, load_result, run_all
+from study import add_quality_options, epoch_means, finish_args, load_result, pass_on, prepare, run_all
 
 EPS, WIDTHS, DROPOUTS = (1e-5, 0.8), ("initial", "balanced"), (0.0, 0.4)
 WIDE = {"initial": "512-256", "balanced": "256-128"}
@@ -54,16 +51,8 @@ def parse_args(argv=None):
     parser.add_argument("--epochs", type=count, default=20, help="epochs of every run")
     parser.add_argument("--seeds", type=utils.number(int, low=1, high=10), default=3, help="runs a cell")
     parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
-    parser.add_argument("--evaluate-every", type=count, default=5, help="epochs between two looks at the samples")
-    parser.add_argument("--classifier", type=Path, help="the reader of digits for it (default: the one in the repo)")
-    parser.add_argument(
-        "--workers", type=count, default=os.cpu_count() or 1, help="runs at a time, --threads (or 1) each"
-    )
-    dataset.add_data_options(parser)
-    utils.add_common_options(parser)
-    args = parser.parse_args(argv)
-    utils.choose_folders(args)
-    return args
+    add_quality_options(parser)
+    return finish_args(parser, argv, workers=os.cpu_count() or 1)
 
 
 def name_of(arch, dropout, eps, loss, seed):
@@ -79,26 +68,19 @@ def cells():
 
 def plan(args):
     """The runs as {name: options of train.py}."""
+    shared = pass_on(args, "epochs", "batch_size", "evaluate_every", "classifier")
+    shared += ["--out-dir", args.out_dir / "grid", "--grid-epochs", args.epochs]
     runs = {}
     for seed, (arch, dropout, eps, loss) in itertools.product(range(args.seed, args.seed + args.seeds), cells()):
         name = name_of(arch, dropout, eps, loss, seed)
-        options = {"arch": arch, "dropout": dropout, "bn_eps": eps, "loss": loss, "seed": seed, "name": name}
-        options |= {"threads": args.threads or 1, "out_dir": args.out_dir / "grid", "grid_epochs": args.epochs}
-        for shared in "epochs", "batch_size", "evaluate_every", "device", "dataset", "data_dir", "limit", "figures_dir":
-            options[shared] = getattr(args, shared)
-        if args.classifier:
-            options["classifier"] = args.classifier
-        words = [(f"--{option.replace('_', '-')}", str(value)) for option, value in options.items()]
-        runs[name] = [word for pair in words for word in pair]
+        own = ["--arch", arch, "--dropout", dropout, "--bn-eps", eps, "--loss", loss, "--seed", seed, "--name", name]
+        runs[name] = [str(word) for word in [*own, *shared]]
     return runs
 
 
-def outcome(folder):
+def outcome(folder, result):
     """The quantities of a finished run's last epoch, and its curves: {column: [a value an epoch]}."""
-    result = load_result(folder)
-    rows, _ = load_history(folder)
-    by_epoch = torch.stack([part.mean(0) for part in rows.chunk(result["epochs"])])
-    curves = {column: [round(v, 4) for v in by_epoch[:, i].tolist()] for i, column in enumerate(train.HISTORY)}
+    curves = epoch_means(folder, result["epochs"])
     last = result["last_epoch"] | result["quality"][-1]
     return {**{name: last[name] for name in QUANTITIES}, "curves": curves, "quality": result["quality"]}
 
@@ -193,7 +175,7 @@ def draw_losses_compared(outcomes, seeds):
     return figure
 
 
-def sentences(effects, seeds):
+def sentences(effects):
     """What the effects say, in words."""
     texts = []
     factors = ("narrowing D to 256-128", "giving D dropout 0.4", "BatchNorm eps 0.8 instead of 1e-5")
@@ -210,16 +192,15 @@ def sentences(effects, seeds):
 
 def main():
     args = parse_args()
-    dataset.load(args)  # fetched once, here, before several processes want it
-    utils.make_folder(args.out_dir)
-    utils.make_folder(args.figures_dir)
+    prepare(args)
     runs = plan(args)
     if run_all(runs, args.workers) > 0:
         return
     folder, seeds = args.out_dir / "grid", list(range(args.seed, args.seed + args.seeds))
-    outcomes = {name: outcome(folder / name) for name in runs}
+    results = {name: load_result(folder / name) for name in runs}
+    outcomes = {name: outcome(folder / name, result) for name, result in results.items()}
     effects = {quantity: [effect(outcomes, factor, quantity, seeds) for factor in range(3)] for quantity in QUANTITIES}
-    config = load_result(folder / next(iter(runs)))["config"]
+    config = next(iter(results.values()))["config"]
     source = (
         f"grid.py: {utils.TITLES[args.dataset]}; {args.epochs} epochs, batch {args.batch_size}, "
         f"{len(seeds)} seeds from {args.seed}, {config['precision']} products"
@@ -232,9 +213,8 @@ def main():
     for name, figure in figures.items():
         utils.save_figure(figure, args.figures_dir / f"{name}.png", source, args.dataset)
         print(f"figure: {args.figures_dir / name}.png")
-    texts = sentences(effects, seeds)
+    texts = sentences(effects)
     print(*texts, sep="\n")
-    results = {name: load_result(folder / name) for name in runs}
     utils.save_json(
         args.out_dir / "grid.json",
         {

@@ -14,13 +14,11 @@ Writes recipes.png and recipes.json; the runs lie in OUT_DIR/recipes.
 
 import os
 import statistics
-from pathlib import Path
 
 import torch
 
-import dataset
 import utils
-from study import load_result, run_all
+from study import add_quality_options, finish_args, load_result, pass_on, prepare, run_all
 
 WIDE = ["--arch", "initial"]
 AVERAGE = [*WIDE, "--ema", "0.999"]
@@ -46,25 +44,14 @@ def parse_args(argv=None):
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="which to train")
     parser.add_argument("--epochs", type=count, default=25, help="epochs of every run")
     parser.add_argument("--seeds", type=count, default=3, help="runs a recipe")
-    parser.add_argument("--evaluate-every", type=count, default=5, help="epochs between two looks at the samples")
-    parser.add_argument("--classifier", type=Path, help="the reader of digits for it (default: the one in the repo)")
-    parser.add_argument(
-        "--workers", type=count, default=os.cpu_count() or 1, help="runs at a time, --threads (or 1) each"
-    )
-    dataset.add_data_options(parser)
-    utils.add_common_options(parser)
-    args = parser.parse_args(argv)
-    utils.choose_folders(args)
-    return args
+    add_quality_options(parser)
+    return finish_args(parser, argv, workers=os.cpu_count() or 1)
 
 
 def plan(args):
     """The runs as {name: options of train.py}."""
-    shared = ["--threads", args.threads or 1, "--out-dir", args.out_dir / "recipes", "--grid-epochs", args.epochs]
-    for name in "epochs", "evaluate_every", "device", "dataset", "data_dir", "limit", "figures_dir":
-        shared += ["--" + name.replace("_", "-"), getattr(args, name)]
-    if args.classifier:
-        shared += ["--classifier", args.classifier]
+    shared = pass_on(args, "epochs", "evaluate_every", "classifier")
+    shared += ["--out-dir", args.out_dir / "recipes", "--grid-epochs", args.epochs]
     runs = {}
     for seed in range(args.seed, args.seed + args.seeds):
         for recipe in args.recipes:
@@ -96,9 +83,7 @@ def draw(qualities, args):
 
 def main():
     args = parse_args()
-    dataset.load(args)  # fetched once, here, before several processes want it
-    utils.make_folder(args.out_dir)
-    utils.make_folder(args.figures_dir)
+    prepare(args)
     if run_all(plan(args), args.workers) > 0:
         return
     folder, seeds = args.out_dir / "recipes", range(args.seed, args.seed + args.seeds)

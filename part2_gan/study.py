@@ -21,6 +21,7 @@ import json
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -38,8 +39,13 @@ def parse_args(argv=None):
     parser.add_argument("--epochs-balanced", type=count, default=200, help="epochs of the balanced run")
     parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
     parser.add_argument("--bn-eps", type=utils.number(float, above=0), default=0.8, help="of the two report runs")
+    return finish_args(parser, argv, workers=min(3, os.cpu_count() or 1))
+
+
+def finish_args(parser, argv, workers):
+    """Add the options that every study of several runs has, by default with so many workers, and parse `argv`."""
     parser.add_argument(
-        "--workers", type=count, default=min(3, os.cpu_count() or 1), help="runs at a time, --threads (or 1) each"
+        "--workers", type=utils.number(int, low=1), default=workers, help="runs at a time, --threads (or 1) each"
     )
     dataset.add_data_options(parser)
     utils.add_common_options(parser)
@@ -48,12 +54,33 @@ def parse_args(argv=None):
     return args
 
 
+def add_quality_options(parser):
+    """Add what a study needs that follows the quality of its runs."""
+    count = utils.number(int, low=1)
+    parser.add_argument("--evaluate-every", type=count, default=5, help="epochs between two looks at the samples")
+    parser.add_argument("--classifier", type=Path, help="the reader of digits for it (default: the one in the repo)")
+
+
+def pass_on(args, *names):
+    """The named options of a study, and those of every study, as words for train.py; what was not given is left out."""
+    words = ["--threads", args.threads or 1]
+    for name in *names, "device", "dataset", "data_dir", "limit", "figures_dir":
+        if getattr(args, name) is not None:
+            words += ["--" + name.replace("_", "-"), getattr(args, name)]
+    return words
+
+
+def prepare(args):
+    """Fetch the data set once, before several processes want it, and make the study's folders."""
+    dataset.load(args)
+    utils.make_folder(args.out_dir)
+    utils.make_folder(args.figures_dir)
+
+
 def plan(args):
     """The study's runs as {name: options of train.py}, the longest first."""
     middle = max(1, args.epochs_balanced // 2)
-    common = ["--threads", args.threads or 1]
-    for name in "batch_size", "seed", "device", "dataset", "data_dir", "limit", "out_dir", "figures_dir":
-        common += ["--" + name.replace("_", "-"), getattr(args, name)]
+    common = pass_on(args, "batch_size", "seed", "out_dir")
     initial = ["--arch", "initial", "--epochs", args.epochs_initial, "--grid-epochs", 1]
     balanced = ["--arch", "balanced", "--epochs", args.epochs_balanced, "--grid-epochs", 1, middle]
     runs = {
@@ -149,12 +176,16 @@ def load_result(folder):
     return json.loads((folder / "result.json").read_text())
 
 
+def epoch_means(folder, epochs):
+    """The mean of every history column in every epoch of a finished run: {column: [a value an epoch]}."""
+    rows = torch.load(folder / "history.pt", weights_only=True)["rows"]
+    by_epoch = torch.stack([part.mean(0) for part in rows.chunk(epochs)])
+    return {column: [round(v, 4) for v in by_epoch[:, i].tolist()] for i, column in enumerate(train.HISTORY)}
+
+
 def summarise(name, result, args):
     """What study.json keeps of a run: its result and the mean of every history column in every epoch."""
-    rows, _ = load_history(args.out_dir / name)
-    by_epoch = torch.stack([part.mean(0) for part in rows.chunk(result["epochs"])])
-    curves = {column: [round(v, 4) for v in by_epoch[:, i].tolist()] for i, column in enumerate(train.HISTORY)}
-    return result | {"by_epoch": curves}
+    return result | {"by_epoch": epoch_means(args.out_dir / name, result["epochs"])}
 
 
 def export_generator(args):
@@ -170,12 +201,9 @@ def export_generator(args):
 
 def main():
     args = parse_args()
-    dataset.load(args)  # fetched once, here, before several processes want it
-    utils.make_folder(args.out_dir)
-    utils.make_folder(args.figures_dir)
+    prepare(args)
     runs = plan(args)
-    rank = run_all(runs, args.workers)
-    if rank > 0:
+    if run_all(runs, args.workers) > 0:
         return
 
     results = {name: load_result(args.out_dir / name) for name in runs}

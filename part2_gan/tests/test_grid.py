@@ -6,13 +6,14 @@ import math
 import pytest
 
 import grid
+import train
 
 
 def test_every_cell_has_every_seed():
     args = grid.parse_args(["--dataset", "typeset", "--seeds", "2", "--seed", "5", "--epochs", "3"])
     runs = grid.plan(args)
     assert len(runs) == 2 * (8 + 2)
-    options = [grid.train.parse_args(words) for words in runs.values()]
+    options = [train.parse_args(words) for words in runs.values()]
     found = {(o.arch, o.dropout, o.bn_eps, o.loss, o.seed) for o in options}
     assert found == {(*cell, seed) for cell in grid.cells() for seed in (5, 6)}
     assert {(o.epochs, o.evaluate_every) for o in options} == {(3, 5)}
