@@ -9,8 +9,8 @@ The peers do --steps training steps a round on batches of --batch-size digits, w
     usual      DataLoader over torchvision's MNIST with ToTensor and Normalize; D once on real and once on fake images,
                G's images made for D and G at once but judged in separate passes; BCELoss on probabilities; Adam as it
                comes; .item() and a line of text a step, as the well-known public scripts for this GAN do it
-    fp32       train.py's train_epoch: digits as one tensor on the device, one pass of D over real and fake, fused Adam,
-               history read once an epoch
+    fp32       train.py's train_epoch: digits as one tensor on the device, the gradients of fast_gan.py, one fused Adam
+               kernel a network, history read once an epoch
     bf16       the same with --precision bf16
     products   the matrix products of one such step alone, in fp32; `products bf16` in bf16
 
@@ -21,7 +21,6 @@ transforms.
 
 import statistics
 import time
-from types import SimpleNamespace
 
 import torch
 from PIL import Image  # torchvision brings it
@@ -32,6 +31,7 @@ from torchvision import transforms
 import dataset
 import train
 import utils
+from fast_gan import FastStep
 from gan import DISCRIMINATORS, GENERATOR_WIDTHS, LATENT_DIM, PIXELS, Discriminator, Generator
 
 RATIOS = [("usual", "fp32"), ("usual", "bf16"), ("fp32", "bf16"), ("fp32", "products"), ("bf16", "products bf16")]
@@ -79,23 +79,18 @@ def usual_loop(arch, images, args, device):
 
 def own_loop(arch, images, args, device, precision):
     """A function that does --steps steps of train.py's loop, on as many batches."""
-    generator, discriminator = Generator().to(device), Discriminator(**DISCRIMINATORS[arch]).to(device)
-    adams = [
-        torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
-        for net in (generator, discriminator)
-    ]
+    networks = Generator().to(device), Discriminator(**DISCRIMINATORS[arch]).to(device)
+    gan = FastStep(*networks, precision=precision)
+    adams = [torch.optim.Adam([flat.parameter], lr=2e-4, betas=(0.5, 0.999), fused=True) for flat in gan.flats]
     part = images[: args.steps * args.batch_size].to(device)
-    options = SimpleNamespace(
-        batch_size=args.batch_size, loss="non-saturating", label_smoothing=0.0, precision=precision
-    )
-    return lambda: train.train_epoch(generator, discriminator, *adams, part, options)
+    return lambda: train.train_epoch(gan, adams, part, args.batch_size)
 
 
 def products(arch, args, device, dtype):
     """A function that does the matrix products of --steps steps.
 
-    G: forward, and the gradients by inputs (not by z) and by weights. D: the same on a double batch, then forward and
-    the gradient by inputs on a single one.
+    G: forward, and the gradients by inputs (not by z) and by weights. D: the same on the real and the fake images
+    together, but the gradient by images for the fakes alone.
     """
     jobs = []
     widths = (LATENT_DIM, *GENERATOR_WIDTHS, PIXELS)
@@ -104,8 +99,7 @@ def products(arch, args, device, dtype):
     widths = (PIXELS, *DISCRIMINATORS[arch]["widths"], 1)
     for n, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
         rows = 2 * args.batch_size
-        jobs += [(rows, a, b), (a, rows, b)] + [(rows, b, a)] * (n > 0)
-        jobs += [(args.batch_size, a, b), (args.batch_size, b, a)]
+        jobs += [(rows, a, b), (a, rows, b), (rows if n else args.batch_size, b, a)]
     pairs = [
         (torch.randn(n, k, device=device, dtype=dtype), torch.randn(k, m, device=device, dtype=dtype))
         for n, k, m in jobs
@@ -127,8 +121,8 @@ def measure(arch, images, args, device):
     turns = usual_loop(arch, images, args, device)
     peers = {
         "usual": lambda: [next(turns) for _ in range(args.steps)],
-        "fp32": own_loop(arch, images, args, device, "fp32"),
-        "bf16": own_loop(arch, images, args, device, "bf16"),
+        "fp32": own_loop(arch, images, args, device, torch.float32),
+        "bf16": own_loop(arch, images, args, device, torch.bfloat16),
         "products": products(arch, args, device, torch.float32),
         "products bf16": products(arch, args, device, torch.bfloat16),
     }

@@ -15,6 +15,7 @@ LATENT_DIM = 100
 IMAGE_SIZE = 28
 PIXELS = IMAGE_SIZE * IMAGE_SIZE
 GENERATOR_WIDTHS = (128, 256, 512, 1024)
+SLOPE = 0.2  # of every LeakyReLU where it is negative
 # The report's two discriminators: the recommended one it started from, and the one it ended with.
 DISCRIMINATORS = {
     "initial": {"widths": (512, 256), "dropout": 0.0},
@@ -36,7 +37,7 @@ class Generator(nn.Module):
         super().__init__()
         layers, width = [], latent_dim
         for next_width in GENERATOR_WIDTHS:
-            layers += [nn.Linear(width, next_width), nn.BatchNorm1d(next_width, eps=bn_eps), nn.LeakyReLU(0.2)]
+            layers += [nn.Linear(width, next_width), nn.BatchNorm1d(next_width, eps=bn_eps), nn.LeakyReLU(SLOPE)]
             width = next_width
         self.layers = nn.Sequential(*layers, nn.Linear(width, PIXELS), nn.Tanh())
 
@@ -59,7 +60,7 @@ class Discriminator(nn.Module):
         super().__init__()
         layers, width = [], PIXELS
         for next_width in widths:
-            layers += [nn.Linear(width, next_width), nn.LeakyReLU(0.2)]
+            layers += [nn.Linear(width, next_width), nn.LeakyReLU(SLOPE)]
             if dropout > 0:
                 layers += [nn.Dropout(dropout)]
             width = next_width
@@ -95,6 +96,23 @@ def generator_loss(fake_logits, kind="non-saturating"):
     if kind == "non-saturating":
         return F.softplus(-fake_logits).mean()
     raise ValueError(f"generator loss {kind!r}: it must be 'minimax' or 'non-saturating'")
+
+
+def gradients(generator, discriminator, real, z, loss="non-saturating", smoothing=0.0):
+    """The gradients of one training step, of both networks against each other as they are, by autograd.
+
+    real (n, 784) in [-1, 1] and z (n, latent_dim); `loss` and `smoothing` as above. The fakes are made once and judged
+    once: D has no BatchNorm, so one pass over both halves equals two. G's gradient is the one against the D that has
+    not been updated yet, as in the usual script that updates G first and then D.
+
+    Returns the logits of real and of fake images, each (n,), and two lists: G's gradients and D's. fast_gan.py computes
+    the same by hand.
+    """
+    real_logits, fake_logits = discriminator(torch.cat([real, generator(z)])).chunk(2)
+    d_loss = discriminator_loss(real_logits, fake_logits, smoothing)
+    d_gradients = torch.autograd.grad(d_loss, list(discriminator.parameters()), retain_graph=True)
+    g_gradients = torch.autograd.grad(generator_loss(fake_logits, loss), list(generator.parameters()))
+    return real_logits.detach(), fake_logits.detach(), list(g_gradients), list(d_gradients)
 
 
 @torch.no_grad()

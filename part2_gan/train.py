@@ -17,7 +17,7 @@ A run lives in its own folder, `<out-dir>/<name>/`:
     result.json      written last: a folder that has it holds a finished run
 
 Under torchrun all processes draw the same batch and the same latents, each takes its share of the rows, and the
-gradients are averaged before each of the two Adam steps: 7 MB a step. BatchNorm normalises each share by itself, as
+gradients of both are averaged before their Adam steps: 7 to 8 MB a step. BatchNorm normalises each share by itself, as
 torch's DistributedDataParallel does by default; its running statistics are averaged after every epoch. Dropout drops
 the same units in the same row of every share. Rank 0 writes.
 """
@@ -31,7 +31,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -39,11 +38,13 @@ import dataset
 import metrics
 import utils
 from classifier import load_classifier
+from fast_gan import FastStep
 from gan import DISCRIMINATORS, LATENT_DIM, Discriminator, Generator, discriminator_loss, generator_loss, sample
 
 # One row of history a step. D's numbers are those of its own training batch, with dropout where it has dropout.
 HISTORY = ("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy", "g_grad_norm")
 AVERAGE_EVERY = 4  # steps: the running average of G's weights costs a quarter, and is the same to the eye
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 GRID_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200)
 
 
@@ -85,7 +86,7 @@ def parse_args(argv=None):
     )
     parser.add_argument(
         "--precision",
-        choices=["auto", "fp32", "bf16"],
+        choices=["auto", *PRECISIONS],
         default="auto",
         help="of matrix products; auto: bf16 where the processor multiplies it natively, else fp32",
     )
@@ -150,11 +151,10 @@ def train(args, position=0):
     torch.manual_seed(args.seed)
     generator = Generator(bn_eps=args.bn_eps).to(device)
     discriminator = Discriminator(DISCRIMINATORS[args.arch]["widths"], args.dropout).to(device)
+    gan = FastStep(generator, discriminator, args.loss, args.label_smoothing, PRECISIONS[args.precision])
     # beta1 = 0.5 (Radford et al. 2015): with 0.9 Adam's momentum carries D and G past each other.
-    optimizers = [
-        torch.optim.Adam(network.parameters(), lr=args.lr, betas=(args.beta1, 0.999), fused=True)
-        for network in (generator, discriminator)
-    ]
+    betas = (args.beta1, 0.999)
+    optimizers = [torch.optim.Adam([flat.parameter], lr=args.lr, betas=betas, fused=True) for flat in gan.flats]
     fixed_z = torch.randn(25, LATENT_DIM, generator=torch.Generator().manual_seed(args.seed)).to(device)
     state = {"epoch": 0, "seconds": 0.0, "history": torch.empty(0, len(HISTORY)), "samples": {}, "quality": []}
     parts = {"generator": generator, "discriminator": discriminator, "adam_g": optimizers[0], "adam_d": optimizers[1]}
@@ -164,6 +164,7 @@ def train(args, position=0):
         averaged = parts["averaged"] = AveragedModel(generator, multi_avg_fn=mean, use_buffers=True)
     if checkpoint:
         restore(folder / "checkpoint.pt", checkpoint, parts, state)
+        gan.renew()
     before = state["seconds"]
 
     def save():
@@ -190,7 +191,7 @@ def train(args, position=0):
             falling = (1 - (epoch - 1) / args.epochs) / (1 - args.decay_from) if args.decay_from < 1 else 1
             for group in optimizers[0].param_groups + optimizers[1].param_groups:
                 group["lr"] = args.lr * min(1, falling)
-            rows = train_epoch(generator, discriminator, *optimizers, images, args, averaged)
+            rows = train_epoch(gan, optimizers, images, args.batch_size, averaged)
             check_finite(rows, epoch, folder)
             state["epoch"], state["seconds"] = epoch, before + time.perf_counter() - started
             state["history"] = torch.cat([state["history"], rows])
@@ -220,68 +221,45 @@ def meter(args, device):
     return lambda generator: metrics.quality(generator, classifier, reference, seed=10_000 + args.seed)
 
 
-def train_epoch(generator, discriminator, adam_g, adam_d, images, args, averaged=None):
+def train_epoch(gan, adams, images, batch_size, averaged=None):
     """One pass over `images` in a new random order; returns the history (steps, columns) as a CPU tensor.
 
-    `args` has the options batch_size, loss, label_smoothing and precision of parse_args. `averaged` follows G's
-    weights. Nothing in the loop waits for the device: the history is read once, at the end.
+    `gan` is a FastStep, `adams` the optimizers of its `flats`; `averaged` follows G's weights. Nothing in the loop
+    waits for the device: the history is read once, at the end.
     """
-    generator.train()
-    discriminator.train()
+    gan.generator.train()
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     order = torch.randperm(len(images), device=images.device)
     # Every process has the same number of rows, and two at least, for BatchNorm.
-    batches = [
-        batch[: len(batch) // world * world] for batch in order.split(args.batch_size) if len(batch) >= 2 * world
-    ]
+    batches = [batch[: len(batch) // world * world] for batch in order.split(batch_size) if len(batch) >= 2 * world]
     history = torch.empty(len(batches), len(HISTORY), device=images.device)
-    options = {"loss": args.loss, "smoothing": args.label_smoothing, "bf16": args.precision == "bf16"}
     for step, batch in enumerate(batches):
         z = torch.randn(len(batch), LATENT_DIM, device=images.device)
         real = dataset.scale(images[batch[rank::world]])
-        history[step] = train_step(generator, discriminator, adam_g, adam_d, real, z[rank::world], **options)
+        history[step] = train_step(gan, adams, real, z[rank::world])
         if averaged and step % AVERAGE_EVERY == 0:
-            averaged.update_parameters(generator)
-    buffers = [*generator.buffers(), *(averaged.buffers() if averaged else [])]
+            averaged.update_parameters(gan.generator)
+    buffers = [*gan.generator.buffers(), *(averaged.buffers() if averaged else [])]
     average([history, *(buffer for buffer in buffers if buffer.is_floating_point())])
     return history.cpu()
 
 
-def train_step(generator, discriminator, adam_g, adam_d, real, z, loss="non-saturating", smoothing=0.0, bf16=False):
-    """One step of D, then one of G, on real images (batch, 784) in [-1, 1] and latents z (batch, latent_dim).
+def train_step(gan, adams, real, z):
+    """One step of G and one of D, each against the other as it was before.
 
-    The fakes are made once and serve both steps. With `bf16` the matrix products round their factors to bfloat16;
-    weights, losses and Adam stay in single precision. Returns the history row as a tensor (6,).
+    `gan` is a FastStep, `adams` the optimizers of its `flats`; real (batch, 784) in [-1, 1], z (batch, latent_dim).
+    Returns the history row as a tensor (6,).
     """
-    half = torch.autocast(real.device.type, torch.bfloat16, enabled=bf16)
-    with half:
-        fake = generator(z).float()
-
-        # D: maximise equation (7). One pass over both halves equals two, for D has no BatchNorm.
-        real_logits, fake_logits = discriminator(torch.cat([real, fake.detach()])).float().chunk(2)
-    d_loss = discriminator_loss(real_logits, fake_logits, smoothing)
-    adam_d.zero_grad()
-    d_loss.backward()
-    average([weight.grad for weight in discriminator.parameters()])
-    adam_d.step()
-
-    # G: against the D that has just been updated, whose own gradients are not needed.
-    discriminator.requires_grad_(False)
-    with half:
-        logits = discriminator(fake).float()
-    g_loss = generator_loss(logits, loss)
-    adam_g.zero_grad()
-    g_loss.backward()
-    gradients = [weight.grad for weight in generator.parameters()]
-    average(gradients)
-    g_grad_norm = get_total_norm(gradients)
-    adam_g.step()
-    discriminator.requires_grad_(True)
-
-    with torch.no_grad():
-        d_accuracy = ((real_logits > 0).float().mean() + (fake_logits < 0).float().mean()) / 2
-        d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
-        return torch.stack([d_loss, g_loss, d_real, d_fake, d_accuracy, g_grad_norm])
+    real_logits, fake_logits = gan.gradients(real, z)
+    flats = [flat.collect() for flat in gan.flats]
+    average(flats)
+    for adam in adams:
+        adam.step()
+    gan.renew()
+    d_loss = discriminator_loss(real_logits, fake_logits, gan.smoothing)
+    d_accuracy = ((real_logits > 0).float().mean() + (fake_logits < 0).float().mean()) / 2
+    d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
+    return torch.stack([d_loss, generator_loss(fake_logits, gan.loss), d_real, d_fake, d_accuracy, flats[0].norm()])
 
 
 @torch.no_grad()

@@ -1,0 +1,182 @@
+"""The gradients of gan.gradients with both backward passes written by hand: same networks, same numbers, faster.
+
+One pass through D serves both networks. Let f be the logits of n fakes x = G(z), r those of n real images, s the
+sigmoid, L_D gan.discriminator_loss with smoothing q, and L_G gan.generator_loss. The derivatives by the logits:
+
+    dL_D/dr = (q - s(-r)) / 2n      dL_D/df = s(f) / 2n
+    dL_G/df = -s(-f) / n  (non-saturating)      -s(f) / n  (minimax)
+
+D treats every image by itself, so a row of its backward pass is a multiple of what it would be for a derivative of 1
+by that row's logit. Let d_k be the latter, at layer k with input x_k, pre-activation a_k and output h_k = x_(k+1):
+
+    d_out = 1                             at the last layer, which has no activation
+    d_k   = (d_(k+1) W_(k+1)) (.) keep_k (.) LeakyReLU'(a_k)      keep_k: dropout's 0 or 1 / (1 - p), else 1
+    dL_D/dW_k = (dL_D/d[r, f] (.) d_k)^T x_k      dL_D/db_k = the same with ones for x_k
+    dL_G/dx   = dL_G/df (.) (d_1 W_1)             in the rows of the fakes
+
+G goes on from dL_G/dx by the chain rule through Tanh, Linear, LeakyReLU and BatchNorm. A bias before BatchNorm, which
+subtracts the mean, has the gradient 0.
+
+Besides, all parameters of a network are views of one vector, and so are their gradients: Adam, rounding and the norm of
+the gradient are then one kernel each instead of one a parameter.
+
+With precision torch.bfloat16 activations and the factors of products are rounded to 8 significant bits; weights, losses
+and Adam stay in single precision, as under torch.autocast. benchmark.py measures it.
+"""
+
+from itertools import zip_longest
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gan import SLOPE
+
+leaky_relu_backward = torch.ops.aten.leaky_relu_backward  # (dy, y, slope, y is the output) -> dy (.) LeakyReLU'
+tanh_backward = torch.ops.aten.tanh_backward  # (dy, y) -> dy (1 - y^2)
+batch_norm_backward = torch.ops.aten.native_batch_norm_backward
+
+
+class Flat:
+    """A network whose parameters are views of one vector, `parameter`, the only one that an optimizer has to know.
+
+    weights, grads: dictionaries of tensors by the parameters' names; the weights rounded to `precision`, and what the
+    backward pass writes, in the same precision. With the parameters' own precision both are views of the vectors.
+    """
+
+    def __init__(self, network, precision):
+        named = dict(network.named_parameters())
+        sizes = [weight.numel() for weight in named.values()]
+
+        def views(vector):
+            parts = zip(named.items(), vector.split(sizes), strict=True)
+            return {name: part.view(weight.shape) for (name, weight), part in parts}
+
+        self.parameter = nn.Parameter(torch.cat([weight.detach().flatten() for weight in named.values()]))
+        self.parameter.grad = torch.zeros_like(self.parameter)
+        for name, view in views(self.parameter.data).items():
+            named[name].data = view
+        self.exact = precision == self.parameter.dtype
+        self.rounded, self.written = self.parameter.data, self.parameter.grad
+        if not self.exact:
+            self.rounded, self.written = self.rounded.to(precision), self.written.to(precision)
+        self.weights, self.grads = views(self.rounded), views(self.written)
+
+    def renew(self):
+        """Round the weights; to be called when they have changed."""
+        if not self.exact:
+            self.rounded.copy_(self.parameter.data)
+
+    def collect(self):
+        """The gradient (count,), as the optimizer wants it, of the backward pass that has just been written."""
+        if not self.exact:
+            self.parameter.grad.copy_(self.written)
+        return self.parameter.grad
+
+
+def layers(network, kind):
+    """The layers of `network` that are of a kind, by name, in order."""
+    return {name: layer for name, layer in network.named_modules() if isinstance(layer, kind)}
+
+
+class FastStep:
+    """gan.gradients for one pair of networks: what it computes is the same, its memory is laid out once.
+
+    generator, discriminator: of gan.py, in training mode and on their device; the step owns their parameters' memory
+    from then on, so a state dictionary may be loaded into them, followed by `renew`, but nothing may replace them.
+    `flats` are theirs, for the two optimizers.
+    """
+
+    def __init__(self, generator, discriminator, loss="non-saturating", smoothing=0.0, precision=torch.float32):
+        self.generator, self.discriminator = generator, discriminator
+        self.loss, self.smoothing, self.precision = loss, smoothing, precision
+        self.flats = self.flat_g, self.flat_d = Flat(generator, precision), Flat(discriminator, precision)
+        self.g_linear, self.d_linear = (list(layers(net, nn.Linear)) for net in (generator, discriminator))
+        self.norms = layers(generator, nn.BatchNorm1d)
+        self.dropouts = [layer.p for layer in layers(discriminator, nn.Dropout).values()]
+
+    def renew(self):
+        """Round both networks' weights; to be called when something else has changed them."""
+        for flat in self.flats:
+            flat.renew()
+
+    @torch.no_grad()
+    def gradients(self, real, z):
+        """Both networks' gradients on real images (n, 784) in [-1, 1] and latents z (n, latent_dim).
+
+        Returns the logits of real and of fake images, each (n,), in single precision at least; `flats` has the
+        gradients.
+        """
+        fake, g_kept = self.make(z.to(self.precision))
+        logits, d_kept = self.judge(torch.cat([real.to(self.precision), fake]))
+        n, exact = len(z), torch.promote_types(logits.dtype, torch.float32)
+        real_logits, fake_logits = logits.to(exact).chunk(2)
+        fake_share = torch.sigmoid(fake_logits)
+        by_d = torch.cat([self.smoothing - torch.sigmoid(-real_logits), fake_share]) / (2 * n)
+        by_g = (-fake_share if self.loss == "minimax" else -torch.sigmoid(-fake_logits)) / n
+        d_image = self.through_d(by_d.to(self.precision).unsqueeze(1), d_kept)
+        self.through_g(d_image * by_g.to(self.precision).unsqueeze(1), fake, g_kept)
+        return real_logits, fake_logits
+
+    def make(self, x):
+        """G: latents (n, latent_dim) -> images (n, 784), and what the way back needs of every hidden layer."""
+        weights, kept = self.flat_g.weights, []
+        for name, norm in zip(self.g_linear, self.norms.values(), strict=False):  # the last layer has no norm
+            a = torch.addmm(weights[name + ".bias"], x, weights[name + ".weight"].t())
+            y, *statistics = torch.native_batch_norm(
+                a, norm.weight, norm.bias, norm.running_mean, norm.running_var, True, norm.momentum, norm.eps
+            )
+            y = F.leaky_relu_(y, SLOPE)
+            kept.append((x, a, y, statistics))
+            x = y
+        name = self.g_linear[-1]
+        return torch.addmm(weights[name + ".bias"], x, weights[name + ".weight"].t()).tanh_(), kept
+
+    def judge(self, x):
+        """D: images (2n, 784) -> logits (2n,), and what the way back needs of every hidden layer."""
+        weights, kept = self.flat_d.weights, []
+        for name, p in zip_longest(self.d_linear[:-1], self.dropouts, fillvalue=0):
+            h = F.leaky_relu_(torch.addmm(weights[name + ".bias"], x, weights[name + ".weight"].t()), SLOPE)
+            keep = None
+            if p:
+                keep = (torch.rand(h.shape, device=h.device) >= p).to(h.dtype).mul_(1 / (1 - p))
+                h.mul_(keep)
+            kept.append((x, h, keep))
+            x = h
+        name = self.d_linear[-1]
+        kept.append((x, None, None))
+        return torch.addmm(weights[name + ".bias"], x, weights[name + ".weight"].t()).squeeze(1), kept
+
+    def through_d(self, by_logit, kept):
+        """Write D's gradients, of dL_D/d[r, f] (2n, 1); returns the derivatives of the fakes' logits by x, (n, 784)."""
+        weights, grads = self.flat_d.weights, self.flat_d.grads
+        d = torch.ones_like(by_logit)
+        for name, (x, h, keep) in zip(reversed(self.d_linear), reversed(kept), strict=True):
+            if keep is not None:
+                d = d * keep
+            if h is not None:
+                d = leaky_relu_backward(d, h, SLOPE, True)  # a dropped unit's h is 0 and its d, too
+            weighted = d * by_logit
+            torch.mm(weighted.t(), x, out=grads[name + ".weight"])
+            torch.sum(weighted, 0, out=grads[name + ".bias"])
+            d = (d[len(d) // 2 :] if x is kept[0][0] else d) @ weights[name + ".weight"]
+        return d
+
+    def through_g(self, d, fake, kept):
+        """Write G's gradients, of dL_G/dx (n, 784)."""
+        weights, grads = self.flat_g.weights, self.flat_g.grads
+        d = tanh_backward(d, fake)
+        above = self.g_linear[-1]
+        torch.mm(d.t(), kept[-1][2], out=grads[above + ".weight"])
+        torch.sum(d, 0, out=grads[above + ".bias"])
+        for name, norm_name, (x, a, y, statistics) in zip(
+            reversed(self.g_linear[:-1]), reversed(self.norms), reversed(kept), strict=True
+        ):
+            d = leaky_relu_backward(d @ weights[above + ".weight"], y, SLOPE, True)
+            norm, above = self.norms[norm_name], name
+            d, by_weight, by_bias = batch_norm_backward(
+                d, a, norm.weight, norm.running_mean, norm.running_var, *statistics, True, norm.eps, [True] * 3
+            )
+            torch.mm(d.t(), x, out=grads[name + ".weight"])
+            grads[norm_name + ".weight"].copy_(by_weight)
+            grads[norm_name + ".bias"].copy_(by_bias)
