@@ -17,6 +17,11 @@ by that row's logit. Let d_k be the latter, at layer k with input x_k, pre-activ
 G goes on from dL_G/dx by the chain rule through Tanh, Linear, LeakyReLU and BatchNorm. A bias before BatchNorm, which
 subtracts the mean, has the gradient 0.
 
+The gradient penalty, E |v|^2 / 2 with v = d_1 W_1 in the rows of real images, needs no second derivatives: D is linear
+wherever no LeakyReLU changes sign, so v is a product of matrices, and its way back is a way forward without biases:
+
+    t_1 = v / n      t_(k+1) = (t_k W_k^T) (.) keep_k (.) LeakyReLU'(a_k)      dP/dW_k = d_k^T t_k      dP/db_k = 0
+
 Besides, all parameters of a network are views of one vector, and so are their gradients: Adam, rounding and the norm of
 the gradient are then one kernel each instead of one a parameter.
 
@@ -79,6 +84,13 @@ def layers(network, kind):
     return {name: layer for name, layer in network.named_modules() if isinstance(layer, kind)}
 
 
+def through_unit(d, h, keep):
+    """d (.) keep (.) LeakyReLU', of a layer with output h (rows, width); where both are None, d."""
+    if keep is not None:
+        d = d * keep
+    return d if h is None else leaky_relu_backward(d, h, SLOPE, True)  # a dropped unit's h is 0, and so is its d
+
+
 class FastStep:
     """gan.gradients for one pair of networks: what it computes is the same, its memory is laid out once.
 
@@ -87,9 +99,11 @@ class FastStep:
     `flats` are theirs, for the two optimizers.
     """
 
-    def __init__(self, generator, discriminator, loss="non-saturating", smoothing=0.0, precision=torch.float32):
+    def __init__(
+        self, generator, discriminator, loss="non-saturating", smoothing=0.0, penalty=0.0, precision=torch.float32
+    ):
         self.generator, self.discriminator = generator, discriminator
-        self.loss, self.smoothing, self.precision = loss, smoothing, precision
+        self.loss, self.smoothing, self.penalty, self.precision = loss, smoothing, penalty, precision
         self.flats = self.flat_g, self.flat_d = Flat(generator, precision), Flat(discriminator, precision)
         self.g_linear, self.d_linear = (list(layers(net, nn.Linear)) for net in (generator, discriminator))
         self.norms = layers(generator, nn.BatchNorm1d)
@@ -149,18 +163,25 @@ class FastStep:
 
     def through_d(self, by_logit, kept):
         """Write D's gradients, of dL_D/d[r, f] (2n, 1); returns the derivatives of the fakes' logits by x, (n, 784)."""
-        weights, grads = self.flat_d.weights, self.flat_d.grads
-        d = torch.ones_like(by_logit)
-        for name, (x, h, keep) in zip(reversed(self.d_linear), reversed(kept), strict=True):
-            if keep is not None:
-                d = d * keep
-            if h is not None:
-                d = leaky_relu_backward(d, h, SLOPE, True)  # a dropped unit's h is 0 and its d, too
+        weights, grads, n = self.flat_d.weights, self.flat_d.grads, len(by_logit) // 2
+        d, slopes = torch.ones_like(by_logit), []
+        for name, layer in zip(reversed(self.d_linear), reversed(kept), strict=True):
+            x = layer[0]
+            d = through_unit(d, *layer[1:])
+            slopes.append(d[:n])
             weighted = d * by_logit
             torch.mm(weighted.t(), x, out=grads[name + ".weight"])
             torch.sum(weighted, 0, out=grads[name + ".bias"])
-            d = (d[len(d) // 2 :] if x is kept[0][0] else d) @ weights[name + ".weight"]
-        return d
+            first = x is kept[0][0] and not self.penalty
+            d = (d[n:] if first else d) @ weights[name + ".weight"]
+        if not self.penalty:
+            return d
+        t = d[:n] * (self.penalty / n)
+        for name, slope, (_, h, keep) in zip(self.d_linear, reversed(slopes), kept, strict=True):
+            grads[name + ".weight"].addmm_(slope.t(), t)
+            if h is not None:
+                t = through_unit(t @ weights[name + ".weight"].t(), h[:n], None if keep is None else keep[:n])
+        return d[n:]
 
     def through_g(self, d, fake, kept):
         """Write G's gradients, of dL_G/dx (n, 784)."""

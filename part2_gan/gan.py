@@ -98,18 +98,31 @@ def generator_loss(fake_logits, kind="non-saturating"):
     raise ValueError(f"generator loss {kind!r}: it must be 'minimax' or 'non-saturating'")
 
 
-def gradients(generator, discriminator, real, z, loss="non-saturating", smoothing=0.0):
+def gradient_penalty(real_logits, real):
+    """R1 (Mescheder et al. 2018): half the mean squared norm of the derivative of D's logit by a real image.
+
+    real_logits (n,), computed from real (n, 784), which requires a gradient. It keeps D flat around real images.
+    """
+    (slope,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
+    return slope.square().sum(1).mean() / 2
+
+
+def gradients(generator, discriminator, real, z, loss="non-saturating", smoothing=0.0, penalty=0.0):
     """The gradients of one training step, of both networks against each other as they are, by autograd.
 
-    real (n, 784) in [-1, 1] and z (n, latent_dim); `loss` and `smoothing` as above. The fakes are made once and judged
-    once: D has no BatchNorm, so one pass over both halves equals two. G's gradient is the one against the D that has
-    not been updated yet, as in the usual script that updates G first and then D.
+    real (n, 784) in [-1, 1] and z (n, latent_dim); `loss` and `smoothing` as above; D's loss has `penalty` times the
+    gradient penalty in it. The fakes are made once and judged once: D has no BatchNorm, so one pass over both halves
+    equals two. G's gradient is the one against the D that has not been updated yet, as in the usual script, which
+    updates G first and then D.
 
     Returns the logits of real and of fake images, each (n,), and two lists: G's gradients and D's. fast_gan.py computes
     the same by hand.
     """
+    real = real.clone().requires_grad_(penalty > 0)
     real_logits, fake_logits = discriminator(torch.cat([real, generator(z)])).chunk(2)
     d_loss = discriminator_loss(real_logits, fake_logits, smoothing)
+    if penalty:
+        d_loss = d_loss + penalty * gradient_penalty(real_logits, real)
     d_gradients = torch.autograd.grad(d_loss, list(discriminator.parameters()), retain_graph=True)
     g_gradients = torch.autograd.grad(generator_loss(fake_logits, loss), list(generator.parameters()))
     return real_logits.detach(), fake_logits.detach(), list(g_gradients), list(d_gradients)

@@ -17,7 +17,10 @@ has 4 such pairs, whose mean is one number, and the 95 % interval is Student's t
 Beside it, for the wide discriminator without dropout, the minimax loss of equation (7) as written, with both eps: where
 D is sure, the gradient that reaches G vanishes under the one loss and not under the other.
 
-Writes overpowering.png, overpowering_curves.png, minimax.png and grid.json; the runs lie in OUT_DIR/grid.
+And "both losses near log 2, so the samples are good": every look at the samples of every run, its losses beside it.
+
+Writes overpowering.png, overpowering_curves.png, losses_and_quality.png, minimax.png and grid.json; the runs
+lie in OUT_DIR/grid.
 """
 
 import itertools
@@ -155,6 +158,52 @@ def draw_curves(outcomes, seeds):
     return figure
 
 
+def losses_and_quality(outcomes, seeds):
+    """Every look at the samples of the eight cells' runs: dictionaries {arch, dropout, eps, epoch, off, frechet}.
+
+    `off` is how far the losses of that epoch are from log 2, the larger of the two, in nats.
+    """
+    looks = []
+    for arch, dropout, eps, seed in itertools.product(WIDTHS, DROPOUTS, EPS, seeds):
+        run = outcomes[name_of(arch, dropout, eps, "non-saturating", seed)]
+        for entry in run["quality"]:
+            place, curves = entry["epoch"] - 1, run["curves"]
+            off = max(abs(curves[name][place] - math.log(2)) for name in ("d_loss", "g_loss"))
+            look = {"arch": arch, "dropout": dropout, "eps": eps, "epoch": entry["epoch"], "off": off}
+            looks.append(look | {"frechet": entry["frechet_distance"]})
+    return looks
+
+
+def draw_losses_and_quality(looks):
+    """Frechet distance over the losses' distance from log 2, a dot a look, the larger the later."""
+    figure, ax = utils.plt.subplots(figsize=(7.5, 4.6), layout="constrained")
+    latest = max(look["epoch"] for look in looks)
+    for eps, (arch, marker) in itertools.product(EPS, zip(WIDTHS, "so", strict=True)):
+        of = [look for look in looks if (look["eps"], look["arch"]) == (eps, arch)]
+        sizes = [10 + 50 * look["epoch"] / latest for look in of]
+        label = f"{NAMES[eps]}, D {WIDE[arch]}"
+        places = [look["off"] for look in of], [look["frechet"] for look in of]
+        ax.scatter(*places, s=sizes, color=COLOURS[eps], marker=marker, alpha=0.6, label=label)
+    ax.set(xlabel="the losses' distance from log 2 (nats, the larger of the two)", ylabel="Frechet distance of samples")
+    ax.set(xscale="log", yscale="log")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def near_log2(looks, off=0.1):
+    """What the looks whose losses are both within `off` of log 2 say of the samples, in words."""
+    near = sorted((look for look in looks if look["off"] <= off), key=lambda look: look["frechet"])
+    if len(near) < 2:
+        return f"losses within {off:g} of log 2: {len(near)} of {len(looks)} looks, too few to compare"
+    best, worst = near[0], near[-1]
+    return (
+        f"losses within {off:g} of log 2: {len(near)} of {len(looks)} looks; Frechet distance {best['frechet']:.0f} "
+        f"(epoch {best['epoch']}) to {worst['frechet']:.0f} (epoch {worst['epoch']}); the best of all looks, "
+        f"{min(look['frechet'] for look in looks):.0f}, has losses "
+        f"{min(looks, key=lambda look: look['frechet'])['off']:.2f} from log 2"
+    )
+
+
 def draw_losses_compared(outcomes, seeds):
     """Left: |dL/dlogit| of both losses over D(G(z)), from their formulas. Right: the gradient norm that reached G."""
     figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
@@ -205,7 +254,9 @@ def main():
         f"grid.py: {utils.TITLES[args.dataset]}; {args.epochs} epochs, batch {args.batch_size}, "
         f"{len(seeds)} seeds from {args.seed}, {config['precision']} products"
     )
+    looks = losses_and_quality(outcomes, seeds)
     figures = {
+        "losses_and_quality": draw_losses_and_quality(looks),
         "overpowering": draw_cells(outcomes, seeds),
         "overpowering_curves": draw_curves(outcomes, seeds),
         "minimax": draw_losses_compared(outcomes, seeds),
@@ -213,7 +264,7 @@ def main():
     for name, figure in figures.items():
         utils.save_figure(figure, args.figures_dir / f"{name}.png", source, args.dataset)
         print(f"figure: {args.figures_dir / name}.png")
-    texts = sentences(effects)
+    texts = [*sentences(effects), near_log2(looks)]
     print(*texts, sep="\n")
     utils.save_json(
         args.out_dir / "grid.json",

@@ -45,6 +45,10 @@ from gan import DISCRIMINATORS, LATENT_DIM, Discriminator, Generator, discrimina
 HISTORY = ("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy", "g_grad_norm")
 AVERAGE_EVERY = 4  # steps: the running average of G's weights costs a quarter, and is the same to the eye
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+RECIPES = {
+    "report": {"arch": "balanced", "bn_eps": 0.8, "epochs": 200},
+    "best": {"arch": "initial", "ema": 0.999, "epochs": 100},
+}
 GRID_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200)
 
 
@@ -52,6 +56,7 @@ def parse_args(argv=None):
     """The options of one run; `argv` defaults to the command line."""
     parser = utils.Parser("Train the MLP GAN.")
     count, rate = utils.number(int, low=1), utils.number(float, above=0)
+    parser.add_argument("--recipe", choices=RECIPES, help="defaults for the options below; those that are given count")
     parser.add_argument("--arch", choices=DISCRIMINATORS, default="balanced", help="which discriminator")
     parser.add_argument(
         "--dropout", type=utils.number(float, low=0, below=1), help="of the discriminator (default: as --arch has it)"
@@ -71,6 +76,12 @@ def parse_args(argv=None):
         type=utils.number(float, low=0, below=1),
         default=0.0,
         help="one-sided: D is to say 1 minus this of real images (Salimans et al. 2016)",
+    )
+    parser.add_argument(
+        "--gradient-penalty",
+        type=utils.number(float, low=0),
+        default=0.0,
+        help="weight of R1 in D's loss (Mescheder et al. 2018)",
     )
     parser.add_argument(
         "--ema",
@@ -103,6 +114,9 @@ def parse_args(argv=None):
     dataset.add_data_options(parser)
     utils.add_common_options(parser)
     args = parser.parse_args(argv)
+    if args.recipe:
+        parser.set_defaults(**RECIPES[args.recipe])
+        args = parser.parse_args(argv)
     utils.choose_folders(args)
     if args.dropout is None:
         args.dropout = DISCRIMINATORS[args.arch]["dropout"]
@@ -151,7 +165,8 @@ def train(args, position=0):
     torch.manual_seed(args.seed)
     generator = Generator(bn_eps=args.bn_eps).to(device)
     discriminator = Discriminator(DISCRIMINATORS[args.arch]["widths"], args.dropout).to(device)
-    gan = FastStep(generator, discriminator, args.loss, args.label_smoothing, PRECISIONS[args.precision])
+    losses = {"loss": args.loss, "smoothing": args.label_smoothing, "penalty": args.gradient_penalty}
+    gan = FastStep(generator, discriminator, **losses, precision=PRECISIONS[args.precision])
     # beta1 = 0.5 (Radford et al. 2015): with 0.9 Adam's momentum carries D and G past each other.
     betas = (args.beta1, 0.999)
     optimizers = [torch.optim.Adam([flat.parameter], lr=args.lr, betas=betas, fused=True) for flat in gan.flats]

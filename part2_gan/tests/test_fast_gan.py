@@ -39,8 +39,9 @@ def compare(gan, real, z, discriminator, **options):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("arch", DISCRIMINATORS)
 def test_gradients_are_autograds(arch, loss, smoothing):
-    gan = FastStep(*pair(arch, dropout=0.0), loss, smoothing, torch.float64)
-    compare(gan, *batch(), copy.deepcopy(gan.discriminator), loss=loss, smoothing=smoothing)
+    options = {"loss": loss, "smoothing": smoothing, "penalty": 3 * smoothing}
+    gan = FastStep(*pair(arch, dropout=0.0), **options, precision=torch.float64)
+    compare(gan, *batch(), copy.deepcopy(gan.discriminator), **options)
 
 
 class Masked(nn.Module):
@@ -57,17 +58,18 @@ class Masked(nn.Module):
         return self.linear[-1](x).squeeze(1)
 
 
-def test_gradients_with_dropout():
+@pytest.mark.parametrize("penalty", [0.0, 0.5])
+def test_gradients_with_dropout(penalty):
     """Autograd gets the masks that the step draws; they drop 40 % of the units and scale the others."""
     real, z = batch()
-    gan = FastStep(*pair("balanced"), precision=torch.float64)
+    gan = FastStep(*pair("balanced"), penalty=penalty, precision=torch.float64)
     torch.manual_seed(5)
     masks = [keep for _, _, keep in gan.judge(torch.cat([real, gan.make(z)[0]]))[1][:-1]]
     for mask in masks:
         assert mask.unique().tolist() == pytest.approx([0, 1 / 0.6])
         assert (mask == 0).double().mean().item() == pytest.approx(0.4, abs=0.03)
     torch.manual_seed(5)
-    compare(gan, real, z, Masked(gan.discriminator, masks))
+    compare(gan, real, z, Masked(gan.discriminator, masks), penalty=penalty)
 
 
 def test_bf16_is_near_and_keeps_single_precision_weights():

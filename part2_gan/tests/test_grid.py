@@ -36,3 +36,14 @@ def test_effects_of_planted_outcomes():
     assert (eps["pairs"], eps["same_sign"]) == (12, 12)
     assert grid.effect(outcomes, 2, "g_grad_norm", seeds)["mean"] == pytest.approx(2)  # of the logarithms
     assert grid.effect(outcomes, 2, "d_accuracy", [0])["interval"] is None
+
+
+def test_near_log2_says_what_the_losses_do_not_show():
+    looks = [
+        {"arch": "initial", "eps": 1e-5, "dropout": 0.0, "epoch": epoch, "off": off, "frechet": frechet}
+        for epoch, off, frechet in ((1, 0.02, 300.0), (9, 0.08, 40.0), (5, 0.3, 20.0))
+    ]
+    text = grid.near_log2(looks)
+    assert "2 of 3 looks; Frechet distance 40 (epoch 9) to 300 (epoch 1)" in text
+    assert "the best of all looks, 20, has losses 0.30" in text
+    assert "too few" in grid.near_log2(looks[1:])
