@@ -31,7 +31,7 @@ from torchvision import transforms
 import dataset
 import train
 import utils
-from fast_gan import FastStep
+from fast_gan import FastGAN
 from gan import DISCRIMINATORS, GENERATOR_WIDTHS, LATENT_DIM, PIXELS, Discriminator, Generator
 
 RATIOS = [("usual", "fp32"), ("usual", "bf16"), ("fp32", "bf16"), ("fp32", "products"), ("bf16", "products bf16")]
@@ -80,7 +80,7 @@ def usual_loop(arch, images, args, device):
 def own_loop(arch, images, args, device, precision):
     """A function that does --steps steps of train.py's loop, on as many batches."""
     networks = Generator().to(device), Discriminator(**DISCRIMINATORS[arch]).to(device)
-    gan = FastStep(*networks, precision=precision)
+    gan = FastGAN(*networks, precision=precision)
     adams = [torch.optim.Adam([flat.parameter], lr=2e-4, betas=(0.5, 0.999), fused=True) for flat in gan.flats]
     part = images[: args.steps * args.batch_size].to(device)
     return lambda: train.train_epoch(gan, adams, part, args.batch_size)
@@ -90,7 +90,7 @@ def products(arch, args, device, dtype):
     """A function that does the matrix products of --steps steps.
 
     G: forward, and the gradients by inputs (not by z) and by weights. D: the same on the real and the fake images
-    together, but the gradient by images for the fakes alone.
+    together, but not by images; then, on the fakes alone, forward and the gradients by inputs.
     """
     jobs = []
     widths = (LATENT_DIM, *GENERATOR_WIDTHS, PIXELS)
@@ -99,7 +99,8 @@ def products(arch, args, device, dtype):
     widths = (PIXELS, *DISCRIMINATORS[arch]["widths"], 1)
     for n, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
         rows = 2 * args.batch_size
-        jobs += [(rows, a, b), (a, rows, b), (rows if n else args.batch_size, b, a)]
+        jobs += [(rows, a, b), (a, rows, b)] + [(rows, b, a)] * (n > 0)
+        jobs += [(args.batch_size, a, b), (args.batch_size, b, a)]
     pairs = [
         (torch.randn(n, k, device=device, dtype=dtype), torch.randn(k, m, device=device, dtype=dtype))
         for n, k, m in jobs

@@ -1,26 +1,25 @@
-"""The gradients of gan.gradients with both backward passes written by hand: same networks, same numbers, faster.
+"""The gradients of gan.py with the backward passes written by hand: same networks, same numbers, faster.
 
-One pass through D serves both networks. Let f be the logits of n fakes x = G(z), r those of n real images, s the
-sigmoid, L_D gan.discriminator_loss with smoothing q, and L_G gan.generator_loss. The derivatives by the logits:
+Let f be the logits of n fakes x = G(z), r those of n real images, s the sigmoid, L_D gan.discriminator_loss with
+smoothing q, and L_G gan.generator_loss. The derivatives by the logits:
 
     dL_D/dr = (q - s(-r)) / 2n      dL_D/df = s(f) / 2n
     dL_G/df = -s(-f) / n  (non-saturating)      -s(f) / n  (minimax)
 
-D treats every image by itself, so a row of its backward pass is a multiple of what it would be for a derivative of 1
-by that row's logit. Let d_k be the latter, at layer k with input x_k, pre-activation a_k and output h_k = x_(k+1):
+From there the chain rule goes back through D, whose layer k has the input x_k, the pre-activation a_k and the output
+h_k = x_(k+1), dropout included. With J_k = keep_k (.) LeakyReLU'(a_k), keep_k being dropout's 0 or 1 / (1 - p):
 
-    d_out = 1                             at the last layer, which has no activation
-    d_k   = (d_(k+1) W_(k+1)) (.) keep_k (.) LeakyReLU'(a_k)      keep_k: dropout's 0 or 1 / (1 - p), else 1
-    dL_D/dW_k = (dL_D/d[r, f] (.) d_k)^T x_k      dL_D/db_k = the same with ones for x_k
-    dL_G/dx   = dL_G/df (.) (d_1 W_1)             in the rows of the fakes
+    d_out = dL/dlogit      d_k = (d_(k+1) W_(k+1)) (.) J_k      dL/dx = d_1 W_1
+    dL/dW_k = d_k^T x_k    dL/db_k = d_k^T 1
 
-G goes on from dL_G/dx by the chain rule through Tanh, Linear, LeakyReLU and BatchNorm. A bias before BatchNorm, which
-subtracts the mean, has the gradient 0.
+D's update needs no dL/dx and G's no dL_D/dW: neither is computed. G goes on from dL_G/dx by the chain rule through
+Tanh, Linear, LeakyReLU and BatchNorm. A bias before BatchNorm, which subtracts the mean, has the gradient 0.
 
-The gradient penalty, E |v|^2 / 2 with v = d_1 W_1 in the rows of real images, needs no second derivatives: D is linear
-wherever no LeakyReLU changes sign, so v is a product of matrices, and its way back is a way forward without biases:
+The gradient penalty, E |v|^2 / 2 with v = D's derivative by a real image, needs no second derivatives: D is linear
+wherever no LeakyReLU changes sign. With e_k like d_k above, but from e_out = 1, v is e_1 W_1, a product of matrices,
+and its way back is a way forward without biases:
 
-    t_1 = v / n      t_(k+1) = (t_k W_k^T) (.) keep_k (.) LeakyReLU'(a_k)      dP/dW_k = d_k^T t_k      dP/db_k = 0
+    t_1 = v / n      t_(k+1) = (t_k W_k^T) (.) J_k      dP/dW_k = e_k^T t_k      dP/db_k = 0
 
 Besides, all parameters of a network are views of one vector, and so are their gradients: Adam, rounding and the norm of
 the gradient are then one kernel each instead of one a parameter.
@@ -91,12 +90,12 @@ def through_unit(d, h, keep):
     return d if h is None else leaky_relu_backward(d, h, SLOPE, True)  # a dropped unit's h is 0, and so is its d
 
 
-class FastStep:
-    """gan.gradients for one pair of networks: what it computes is the same, its memory is laid out once.
+class FastGAN:
+    """The gradients of one pair of networks: make, then d_gradients and g_gradients in either order.
 
-    generator, discriminator: of gan.py, in training mode and on their device; the step owns their parameters' memory
-    from then on, so a state dictionary may be loaded into them, followed by `renew`, but nothing may replace them.
-    `flats` are theirs, for the two optimizers.
+    generator, discriminator: of gan.py, in training mode and on their device. This owns their parameters' memory from
+    then on: a state dictionary may be loaded into them, followed by `renew`, but nothing may replace them. The
+    gradients are in `flat_g` and `flat_d`, after `collect`, for an optimizer each.
     """
 
     def __init__(
@@ -115,26 +114,50 @@ class FastStep:
             flat.renew()
 
     @torch.no_grad()
-    def gradients(self, real, z):
-        """Both networks' gradients on real images (n, 784) in [-1, 1] and latents z (n, latent_dim).
+    def d_gradients(self, real, fake):
+        """gan.discriminator_gradients, of `real` (n, 784) in [-1, 1] and of `fake`, what `make` has returned.
 
-        Returns the logits of real and of fake images, each (n,), in single precision at least; `flats` has the
-        gradients.
+        Returns the logits of real and of fake images, each (n,), in single precision at least.
         """
-        fake, g_kept = self.make(z.to(self.precision))
-        logits, d_kept = self.judge(torch.cat([real.to(self.precision), fake]))
-        n, exact = len(z), torch.promote_types(logits.dtype, torch.float32)
-        real_logits, fake_logits = logits.to(exact).chunk(2)
-        fake_share = torch.sigmoid(fake_logits)
-        by_d = torch.cat([self.smoothing - torch.sigmoid(-real_logits), fake_share]) / (2 * n)
-        by_g = (-fake_share if self.loss == "minimax" else -torch.sigmoid(-fake_logits)) / n
-        d_image = self.through_d(by_d.to(self.precision).unsqueeze(1), d_kept)
-        self.through_g(d_image * by_g.to(self.precision).unsqueeze(1), fake, g_kept)
+        images, n = torch.cat([real.to(self.precision), fake[0]]), len(real)
+        logits, kept = self.judge(images)
+        real_logits, fake_logits = logits.chunk(2)
+        by_logit = torch.cat([self.smoothing - torch.sigmoid(-real_logits), torch.sigmoid(fake_logits)]) / (2 * n)
+        grads = self.flat_d.grads
+        for name, x, d in self.through_d(by_logit, kept):
+            torch.mm(d.t(), x, out=grads[name + ".weight"])
+            torch.sum(d, 0, out=grads[name + ".bias"])
+        if self.penalty:
+            self.add_penalty([[None if part is None else part[:n] for part in layer] for layer in kept])
         return real_logits, fake_logits
 
-    def make(self, x):
+    def add_penalty(self, kept):
+        """Add the gradients of the gradient penalty, from what `judge` has kept of the real images."""
+        weights, grads = self.flat_d.weights, self.flat_d.grads
+        n = len(kept[0][0])
+        *slopes, (first, _, e) = self.through_d(kept[0][0].new_ones(n), kept)
+        slopes = [e, *(slope for _, _, slope in reversed(slopes))]
+        t = (e @ weights[first + ".weight"]) * (self.penalty / n)
+        for name, slope, (_, h, keep) in zip(self.d_linear, slopes, kept, strict=True):
+            grads[name + ".weight"].addmm_(slope.t(), t)
+            t = through_unit(t @ weights[name + ".weight"].t(), h, keep)
+
+    @torch.no_grad()
+    def g_gradients(self, fake):
+        """gan.generator_gradients, of what `make` has returned; returns D's logits of it, as d_gradients does."""
+        images, kept = fake
+        logits, d_kept = self.judge(images)
+        by_logit = (-torch.sigmoid(logits) if self.loss == "minimax" else -torch.sigmoid(-logits)) / len(images)
+        for name, _, d in self.through_d(by_logit, d_kept):
+            last = d, name
+        d, name = last
+        self.through_g(d @ self.flat_d.weights[name + ".weight"], images, kept)
+        return logits
+
+    @torch.no_grad()
+    def make(self, z):
         """G: latents (n, latent_dim) -> images (n, 784), and what the way back needs of every hidden layer."""
-        weights, kept = self.flat_g.weights, []
+        weights, kept, x = self.flat_g.weights, [], z.to(self.precision)
         for name, norm in zip(self.g_linear, self.norms.values(), strict=False):  # the last layer has no norm
             a = torch.addmm(weights[name + ".bias"], x, weights[name + ".weight"].t())
             y, *statistics = torch.native_batch_norm(
@@ -147,7 +170,10 @@ class FastStep:
         return torch.addmm(weights[name + ".bias"], x, weights[name + ".weight"].t()).tanh_(), kept
 
     def judge(self, x):
-        """D: images (2n, 784) -> logits (2n,), and what the way back needs of every hidden layer."""
+        """D: images (m, 784) -> logits (m,), in single precision at least, and what the way back needs of its layers.
+
+        That is a list of (x_k, h_k, keep_k), keep_k None without dropout, and h_k as well at the last layer.
+        """
         weights, kept = self.flat_d.weights, []
         for name, p in zip_longest(self.d_linear[:-1], self.dropouts, fillvalue=0):
             h = F.leaky_relu_(torch.addmm(weights[name + ".bias"], x, weights[name + ".weight"].t()), SLOPE)
@@ -158,30 +184,17 @@ class FastStep:
             kept.append((x, h, keep))
             x = h
         name = self.d_linear[-1]
-        kept.append((x, None, None))
-        return torch.addmm(weights[name + ".bias"], x, weights[name + ".weight"].t()).squeeze(1), kept
+        logits = torch.addmm(weights[name + ".bias"], x, weights[name + ".weight"].t()).squeeze(1)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)), [*kept, (x, None, None)]
 
     def through_d(self, by_logit, kept):
-        """Write D's gradients, of dL_D/d[r, f] (2n, 1); returns the derivatives of the fakes' logits by x, (n, 784)."""
-        weights, grads, n = self.flat_d.weights, self.flat_d.grads, len(by_logit) // 2
-        d, slopes = torch.ones_like(by_logit), []
-        for name, layer in zip(reversed(self.d_linear), reversed(kept), strict=True):
-            x = layer[0]
-            d = through_unit(d, *layer[1:])
-            slopes.append(d[:n])
-            weighted = d * by_logit
-            torch.mm(weighted.t(), x, out=grads[name + ".weight"])
-            torch.sum(weighted, 0, out=grads[name + ".bias"])
-            first = x is kept[0][0] and not self.penalty
-            d = (d[n:] if first else d) @ weights[name + ".weight"]
-        if not self.penalty:
-            return d
-        t = d[:n] * (self.penalty / n)
-        for name, slope, (_, h, keep) in zip(self.d_linear, reversed(slopes), kept, strict=True):
-            grads[name + ".weight"].addmm_(slope.t(), t)
-            if h is not None:
-                t = through_unit(t @ weights[name + ".weight"].t(), h[:n], None if keep is None else keep[:n])
-        return d[n:]
+        """The way back through D from dL/dlogit (m,): yields (layer's name, x_k, d_k), from the last to the first."""
+        d, weights = by_logit.to(self.precision).unsqueeze(1), self.flat_d.weights
+        for name, (x, h, keep) in zip(reversed(self.d_linear), reversed(kept), strict=True):
+            d = through_unit(d, h, keep)
+            yield name, x, d
+            if x is not kept[0][0]:
+                d = d @ weights[name + ".weight"]
 
     def through_g(self, d, fake, kept):
         """Write G's gradients, of dL_G/dx (n, 784)."""

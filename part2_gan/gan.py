@@ -107,25 +107,27 @@ def gradient_penalty(real_logits, real):
     return slope.square().sum(1).mean() / 2
 
 
-def gradients(generator, discriminator, real, z, loss="non-saturating", smoothing=0.0, penalty=0.0):
-    """The gradients of one training step, of both networks against each other as they are, by autograd.
+def discriminator_gradients(discriminator, real, fake, smoothing=0.0, penalty=0.0):
+    """D's gradients on real and fake images, each (n, 784) in [-1, 1], by autograd.
 
-    real (n, 784) in [-1, 1] and z (n, latent_dim); `loss` and `smoothing` as above; D's loss has `penalty` times the
-    gradient penalty in it. The fakes are made once and judged once: D has no BatchNorm, so one pass over both halves
-    equals two. G's gradient is the one against the D that has not been updated yet, as in the usual script, which
-    updates G first and then D.
-
-    Returns the logits of real and of fake images, each (n,), and two lists: G's gradients and D's. fast_gan.py computes
-    the same by hand.
+    Its loss has `penalty` times the gradient penalty in it. One pass over both halves equals two: D has no BatchNorm.
+    Returns the logits of real and of fake images, each (n,), and the list of gradients.
     """
     real = real.clone().requires_grad_(penalty > 0)
-    real_logits, fake_logits = discriminator(torch.cat([real, generator(z)])).chunk(2)
-    d_loss = discriminator_loss(real_logits, fake_logits, smoothing)
+    real_logits, fake_logits = discriminator(torch.cat([real, fake.detach()])).chunk(2)
+    loss = discriminator_loss(real_logits, fake_logits, smoothing)
     if penalty:
-        d_loss = d_loss + penalty * gradient_penalty(real_logits, real)
-    d_gradients = torch.autograd.grad(d_loss, list(discriminator.parameters()), retain_graph=True)
-    g_gradients = torch.autograd.grad(generator_loss(fake_logits, loss), list(generator.parameters()))
-    return real_logits.detach(), fake_logits.detach(), list(g_gradients), list(d_gradients)
+        loss = loss + penalty * gradient_penalty(real_logits, real)
+    return real_logits.detach(), fake_logits.detach(), torch.autograd.grad(loss, list(discriminator.parameters()))
+
+
+def generator_gradients(generator, discriminator, fake, loss="non-saturating"):
+    """G's gradients, by autograd, from images `fake` (n, 784) that it has made with its graph.
+
+    Returns D's logits of them, (n,), and the list of gradients.
+    """
+    logits = discriminator(fake)
+    return logits.detach(), torch.autograd.grad(generator_loss(logits, loss), list(generator.parameters()))
 
 
 @torch.no_grad()

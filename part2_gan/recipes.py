@@ -1,25 +1,37 @@
-"""What makes the digits better, one change at a time: the report's two networks, equal epochs, several seeds.
+"""What makes the digits better within the report's two networks: one change at a time, then the best recipe in full.
 
-    python recipes.py                           # 9 recipes x 3 seeds x 25 epochs of MNIST; goes on after a stop
-    python recipes.py --recipes report wide average --seeds 1 --epochs 5
+    python recipes.py                           # both studies on MNIST, about 5 hours of one core; goes on after a stop
+    python recipes.py --studies changes --recipes wide average --seeds 1 --epochs 5
     torchrun --nproc-per-node 4 recipes.py --workers 1
 
-The first two are the report's: its last discriminator with BatchNorm eps 0.8 (gan.py), and with torch's 1e-5. The third
-goes back to its first, wider one. Each of the others is that with a running average of the generator's weights
-(train.py --ema) and one change more. Quality is what metrics.quality measures every --evaluate-every epochs, of the
-averaged generator where there is one.
+    changes   equal epochs for all. `report` is the report's last discriminator with BatchNorm eps 0.8 (gan.py),
+              `report_eps` has torch's 1e-5, `wide` goes back to the first, wider discriminator; these three are runs
+              of grid.py. `average` is that with a running average of G's weights, and each of the others is `average`
+              with one change more
+    final     train.py --recipe report and --recipe best, each to its end
 
-Writes recipes.png and recipes.json; the runs lie in OUT_DIR/recipes.
+Quality is what metrics.quality measures every --evaluate-every epochs, of the averaged generator where there is one; at
+the end of the final runs it is 10,000 samples, with precision and recall.
+
+Writes recipes.png, best.png and recipes.json (a study that --studies leaves out stays in it as it was); the runs lie in
+OUT_DIR/grid and in OUT_DIR.
 """
 
+import json
 import os
 import statistics
 
 import torch
 
+import dataset
+import metrics
+import train
 import utils
-from study import add_quality_options, finish_args, load_result, pass_on, prepare, run_all
+from classifier import load_classifier
+from grid import name_of
+from study import FINAL_LOOKS, add_quality_options, finish_args, load_result, pass_on, prepare, run_all
 
+STUDIES = ("changes", "final")
 WIDE = ["--arch", "initial"]
 AVERAGE = [*WIDE, "--ema", "0.999"]
 # name: what it is, and the options of train.py
@@ -30,49 +42,78 @@ RECIPES = {
     "average": ("wide D, average of G (.999)", AVERAGE),
     "longer_average": ("... average .9997", [*WIDE, "--ema", "0.9997"]),
     "smoothing": ("... label smoothing .1", [*AVERAGE, "--label-smoothing", "0.1"]),
-    "dropout": ("... dropout .2 in D", [*AVERAGE, "--dropout", "0.2"]),
+    "dropout": ("... dropout .3 in D", [*AVERAGE, "--dropout", "0.3"]),
+    "beta1": ("... Adam's beta1 0", [*AVERAGE, "--beta1", "0"]),
     "batch": ("... batch 128, lr 4e-4", [*AVERAGE, "--batch-size", "128", "--lr", "4e-4"]),
-    "falling": ("... learning rate falling from half-way", [*AVERAGE, "--decay-from", "0.5"]),
+    "falling": ("... learning rate falling to 0", [*AVERAGE, "--decay-from", "0"]),
+    "penalty": ("... gradient penalty on D", [*AVERAGE, "--gradient-penalty", "0.1"]),
 }
+GRID_CELLS = {"report": ("balanced", 0.4, 0.8), "report_eps": ("balanced", 0.4, 1e-5), "wide": ("initial", 0.0, 1e-5)}
 COLOURS = ["#000000", "#999999", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255"]
+COLOURS += ["#44AA99", "#DDCC77"]
+FINAL = {"report": "the report's recipe", "best": "--recipe best"}
 
 
 def parse_args(argv=None):
     """The study's options."""
-    parser = utils.Parser("What makes the digits better, one change at a time.")
+    parser = utils.Parser("What makes the digits better, one change at a time, and the best recipe in full.")
     count = utils.number(int, low=1)
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="which to train")
-    parser.add_argument("--epochs", type=count, default=25, help="epochs of every run")
+    parser.add_argument("--studies", nargs="+", choices=STUDIES, default=STUDIES, help="what to train and draw")
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="the changes to train")
+    parser.add_argument("--epochs", type=count, default=15, help="epochs of every run of the study changes")
+    parser.add_argument("--final-epochs", type=count, help="epochs of the final runs (default: as the recipes have it)")
     parser.add_argument("--seeds", type=count, default=3, help="runs a recipe")
     add_quality_options(parser)
     return finish_args(parser, argv, workers=os.cpu_count() or 1)
 
 
+def folder_of(recipe, seed):
+    """The folder of a run of the study changes below OUT_DIR/grid; grid.py's own where it has the same run."""
+    cell = GRID_CELLS.get(recipe)
+    return name_of(*cell, "non-saturating", seed) if cell else f"{recipe}_seed{seed}"
+
+
+def final_folder(recipe, seed):
+    """The folder of a final run below OUT_DIR; study.py's own where it has the same run."""
+    return "balanced" if (recipe, seed) == ("report", 0) else f"{recipe}_seed{seed}"
+
+
 def plan(args):
-    """The runs as {name: options of train.py}."""
-    shared = pass_on(args, "epochs", "evaluate_every", "classifier")
-    shared += ["--out-dir", args.out_dir / "recipes", "--grid-epochs", args.epochs]
-    runs = {}
-    for seed in range(args.seed, args.seed + args.seeds):
-        for recipe in args.recipes:
-            name = f"{recipe}_seed{seed}"
-            runs[name] = [str(word) for word in [*RECIPES[recipe][1], *shared, "--seed", seed, "--name", name]]
-    return runs
+    """The runs of the chosen studies as {folder: options of train.py}, the longest first."""
+    seeds, runs = range(args.seed, args.seed + args.seeds), {}
+    if "final" in args.studies:
+        shared = pass_on(args, "classifier", "out_dir")
+        if args.final_epochs:
+            shared += ["--epochs", args.final_epochs]
+        for recipe in FINAL:
+            epochs = args.final_epochs or train.RECIPES[recipe]["epochs"]
+            own = ["--recipe", recipe, "--evaluate-every", FINAL_LOOKS, "--grid-epochs", 1, max(1, epochs // 2)]
+            for seed in seeds:
+                name = final_folder(recipe, seed)
+                runs[name] = [*own, *shared, "--seed", seed, "--name", name]
+    if "changes" in args.studies:
+        shared = pass_on(args, "epochs", "evaluate_every", "classifier")
+        shared += ["--out-dir", args.out_dir / "grid", "--grid-epochs", args.epochs]
+        for seed in seeds:
+            for recipe in args.recipes:
+                name = folder_of(recipe, seed)
+                runs[name] = [*RECIPES[recipe][1], *shared, "--seed", seed, "--name", name]
+    return {name: [str(word) for word in options] for name, options in runs.items()}
 
 
-def draw(qualities, args):
+def draw_changes(qualities, args):
     """Left: Frechet distance over epochs, the median of the seeds. Right: at the end, every seed a dot."""
     figure, (left, right) = utils.plt.subplots(
         1, 2, figsize=(12, 4.8), layout="constrained", sharey=True, width_ratios=[1, 1.1]
     )
-    for y, (recipe, runs) in enumerate(qualities.items()):
+    for x, (recipe, runs) in enumerate(qualities.items()):
         colour = COLOURS[list(RECIPES).index(recipe)]
         epochs = [entry["epoch"] for entry in runs[0]]
         medians = [statistics.median(e["frechet_distance"] for e in entries) for entries in zip(*runs, strict=True)]
         left.plot(epochs, medians, color=colour, marker=".", label=RECIPES[recipe][0])
         ends = [run[-1]["frechet_distance"] for run in runs]
-        right.scatter([y] * len(ends), ends, color=colour, s=30)
-        right.hlines(statistics.median(ends), y - 0.3, y + 0.3, color=colour, lw=2)
+        right.scatter([x] * len(ends), ends, color=colour, s=30)
+        right.hlines(statistics.median(ends), x - 0.3, x + 0.3, color=colour, lw=2)
     left.set(xlabel="epoch", ylabel="Frechet distance of samples", yscale="log")
     right.set_xticks(range(len(qualities)), [RECIPES[r][0] for r in qualities], rotation=30, ha="right", fontsize=8)
     right.set_title(f"after {args.epochs} epochs, every seed", fontsize=10)
@@ -81,17 +122,15 @@ def draw(qualities, args):
     return figure
 
 
-def main():
-    args = parse_args()
-    prepare(args)
-    if run_all(plan(args), args.workers) > 0:
-        return
-    folder, seeds = args.out_dir / "recipes", range(args.seed, args.seed + args.seeds)
-    results = {recipe: [load_result(folder / f"{recipe}_seed{seed}") for seed in seeds] for recipe in args.recipes}
+def changes(args):
+    """Draw and return what the study changes found: an entry a recipe."""
+    seeds = range(args.seed, args.seed + args.seeds)
+    results = {r: [load_result(args.out_dir / "grid" / folder_of(r, seed)) for seed in seeds] for r in args.recipes}
     qualities = {recipe: [result["quality"] for result in of] for recipe, of in results.items()}
     source = f"recipes.py: {utils.TITLES[args.dataset]}; {len(seeds)} seeds from {args.seed}; "
     source += "batch 64 and lr 2e-4 where nothing else is said"
-    utils.save_figure(draw(qualities, args), args.figures_dir / "recipes.png", source, args.dataset)
+    utils.save_figure(draw_changes(qualities, args), args.figures_dir / "recipes.png", source, args.dataset)
+    print(f"figure: {args.figures_dir / 'recipes.png'}")
     entries = {}
     for recipe, of in results.items():
         ends = {
@@ -107,16 +146,71 @@ def main():
         }
         values = ", ".join(f"{value:.1f}" for value in ends["frechet_distance"])
         print(f"{RECIPES[recipe][0]:40} Frechet distance {values}")
-    names = ("epochs", "seeds", "seed", "dataset", "limit")
-    utils.save_json(
-        args.out_dir / "recipes.json",
-        {
-            "recipes": entries,
-            "config": {name: getattr(args, name) for name in names},
-            "provenance": utils.provenance(torch.device("cpu")),
-        },
-    )
-    print(f"figure: {args.figures_dir / 'recipes.png'}")
+    return entries
+
+
+def final(args):
+    """Measure, draw and return what the final runs came to: an entry a recipe, with the ratio of their medians."""
+    device = utils.pick_device(args.device, args.threads)
+    path = args.classifier or utils.subfolder(utils.RESULTS, args.dataset) / "classifier.pt"
+    classifier, _ = load_classifier(path, device)
+    test = dataset.scale(dataset.load(args, train=False)[0]).to(device)
+    features, probabilities = metrics.look(classifier, test)
+    reference = metrics.reference(features, probabilities)
+    digits = metrics.manifold(metrics.spread(features, 5000))
+    entries = {}
+    for recipe, what in FINAL.items():
+        runs = {}
+        for seed in range(args.seed, args.seed + args.seeds):
+            folder = args.out_dir / final_folder(recipe, seed)
+            result = load_result(folder)
+            generator, _ = train.load_generator(folder / "checkpoint.pt", device)
+            runs[seed] = {
+                "end": metrics.quality(generator, classifier, reference, digits, samples=10_000, seed=20_000 + seed),
+                **{name: result[name] for name in ("quality", "config", "seconds", "provenance")},
+            }
+            print(f"{what}, seed {seed}: " + ", ".join(f"{name} {v:.3f}" for name, v in runs[seed]["end"].items()))
+        ends = [run["end"] for run in runs.values()]
+        median = {name: statistics.median(end[name] for end in ends) for name in ends[0]}
+        entries[recipe] = {"what": what, "options": train.RECIPES[recipe], "median": median, "runs": runs}
+    ratio = entries["best"]["median"]["frechet_distance"] / entries["report"]["median"]["frechet_distance"]
+    print(f"Frechet distance, best / report: {ratio:.3f} (medians of {args.seeds} seeds)")
+    figure = draw_final(entries)
+    source = f"recipes.py: {utils.TITLES[args.dataset]}; {args.seeds} seeds from {args.seed} of each recipe; "
+    source += "right: after the last epoch, 10,000 samples, precision and recall of 5,000"
+    utils.save_figure(figure, args.figures_dir / "best.png", source, args.dataset)
+    print(f"figure: {args.figures_dir / 'best.png'}")
+    return entries | {"ratio": ratio}
+
+
+def draw_final(entries):
+    """Left: Frechet distance over the epochs, a line a seed. Right: precision and recall at the end, a dot a seed."""
+    figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    for (recipe, what), colour in zip(FINAL.items(), ("#D55E00", "#0072B2"), strict=True):
+        for n, run in enumerate(entries[recipe]["runs"].values()):
+            points = [(entry["epoch"], entry["frechet_distance"]) for entry in run["quality"]]
+            left.plot(*zip(*points, strict=True), color=colour, marker=".", label=what if n == 0 else None)
+            right.scatter(run["end"]["precision"], run["end"]["recall"], color=colour, label=what if n == 0 else None)
+    left.set(xlabel="epoch", ylabel="Frechet distance of samples", yscale="log")
+    right.set(xlabel="precision: samples that look like digits", ylabel="recall: digits that could be samples")
+    right.set(xlim=(0, 1), ylim=(0, 1))
+    left.legend()
+    right.legend(loc="lower left")
+    return figure
+
+
+def main():
+    args = parse_args()
+    prepare(args)
+    if run_all(plan(args), args.workers) > 0:
+        return
+    path = args.out_dir / "recipes.json"
+    sections = json.loads(path.read_text()) if path.exists() else {}
+    for study in args.studies:
+        config = {name: getattr(args, name) for name in ("epochs", "final_epochs", "seeds", "seed", "dataset", "limit")}
+        found = {"changes": changes, "final": final}[study](args)
+        sections[study] = {study: found, "config": config, "provenance": utils.provenance(torch.device("cpu"))}
+    utils.save_json(path, sections)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ import dataset
 import train
 import utils
 
+FINAL_LOOKS = 10  # epochs between two looks at the samples of the long runs, here and in recipes.py
+
 
 def parse_args(argv=None):
     """The study's options."""
@@ -39,6 +41,7 @@ def parse_args(argv=None):
     parser.add_argument("--epochs-balanced", type=count, default=200, help="epochs of the balanced run")
     parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
     parser.add_argument("--bn-eps", type=utils.number(float, above=0), default=0.8, help="of the two report runs")
+    add_quality_options(parser, every=FINAL_LOOKS)
     return finish_args(parser, argv, workers=min(3, os.cpu_count() or 1))
 
 
@@ -54,10 +57,10 @@ def finish_args(parser, argv, workers):
     return args
 
 
-def add_quality_options(parser):
+def add_quality_options(parser, every=5):
     """Add what a study needs that follows the quality of its runs."""
     count = utils.number(int, low=1)
-    parser.add_argument("--evaluate-every", type=count, default=5, help="epochs between two looks at the samples")
+    parser.add_argument("--evaluate-every", type=count, default=every, help="epochs between two looks at the samples")
     parser.add_argument("--classifier", type=Path, help="the reader of digits for it (default: the one in the repo)")
 
 
@@ -83,6 +86,7 @@ def plan(args):
     common = pass_on(args, "batch_size", "seed", "out_dir")
     initial = ["--arch", "initial", "--epochs", args.epochs_initial, "--grid-epochs", 1]
     balanced = ["--arch", "balanced", "--epochs", args.epochs_balanced, "--grid-epochs", 1, middle]
+    balanced += pass_on(args, "evaluate_every", "classifier")
     runs = {
         "balanced": [*balanced, "--bn-eps", args.bn_eps],
         "initial": [*initial, "--bn-eps", args.bn_eps],

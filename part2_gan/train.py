@@ -17,8 +17,8 @@ A run lives in its own folder, `<out-dir>/<name>/`:
     result.json      written last: a folder that has it holds a finished run
 
 Under torchrun all processes draw the same batch and the same latents, each takes its share of the rows, and the
-gradients of both are averaged before their Adam steps: 7 to 8 MB a step. BatchNorm normalises each share by itself, as
-torch's DistributedDataParallel does by default; its running statistics are averaged after every epoch. Dropout drops
+gradients are averaged before each of the two Adam steps: 7 to 8 MB a step. BatchNorm normalises each share by itself,
+as torch's DistributedDataParallel does by default; its running statistics are averaged after every epoch. Dropout drops
 the same units in the same row of every share. Rank 0 writes.
 """
 
@@ -38,7 +38,7 @@ import dataset
 import metrics
 import utils
 from classifier import load_classifier
-from fast_gan import FastStep
+from fast_gan import FastGAN
 from gan import DISCRIMINATORS, LATENT_DIM, Discriminator, Generator, discriminator_loss, generator_loss, sample
 
 # One row of history a step. D's numbers are those of its own training batch, with dropout where it has dropout.
@@ -70,6 +70,12 @@ def parse_args(argv=None):
     parser.add_argument("--bn-eps", type=rate, default=1e-5, help="BatchNorm's eps in the generator (see gan.py)")
     parser.add_argument(
         "--loss", choices=["non-saturating", "minimax"], default="non-saturating", help="what G minimises"
+    )
+    parser.add_argument(
+        "--order",
+        choices=["d-first", "g-first"],
+        default="d-first",
+        help="who is updated first, against the other as it was: D (Goodfellow et al. 2014), or G (much-copied code)",
     )
     parser.add_argument(
         "--label-smoothing",
@@ -166,7 +172,7 @@ def train(args, position=0):
     generator = Generator(bn_eps=args.bn_eps).to(device)
     discriminator = Discriminator(DISCRIMINATORS[args.arch]["widths"], args.dropout).to(device)
     losses = {"loss": args.loss, "smoothing": args.label_smoothing, "penalty": args.gradient_penalty}
-    gan = FastStep(generator, discriminator, **losses, precision=PRECISIONS[args.precision])
+    gan = FastGAN(generator, discriminator, **losses, precision=PRECISIONS[args.precision])
     # beta1 = 0.5 (Radford et al. 2015): with 0.9 Adam's momentum carries D and G past each other.
     betas = (args.beta1, 0.999)
     optimizers = [torch.optim.Adam([flat.parameter], lr=args.lr, betas=betas, fused=True) for flat in gan.flats]
@@ -206,7 +212,7 @@ def train(args, position=0):
             falling = (1 - (epoch - 1) / args.epochs) / (1 - args.decay_from) if args.decay_from < 1 else 1
             for group in optimizers[0].param_groups + optimizers[1].param_groups:
                 group["lr"] = args.lr * min(1, falling)
-            rows = train_epoch(gan, optimizers, images, args.batch_size, averaged)
+            rows = train_epoch(gan, optimizers, images, args.batch_size, averaged, args.order == "g-first")
             check_finite(rows, epoch, folder)
             state["epoch"], state["seconds"] = epoch, before + time.perf_counter() - started
             state["history"] = torch.cat([state["history"], rows])
@@ -236,11 +242,11 @@ def meter(args, device):
     return lambda generator: metrics.quality(generator, classifier, reference, seed=10_000 + args.seed)
 
 
-def train_epoch(gan, adams, images, batch_size, averaged=None):
+def train_epoch(gan, adams, images, batch_size, averaged=None, g_first=False):
     """One pass over `images` in a new random order; returns the history (steps, columns) as a CPU tensor.
 
-    `gan` is a FastStep, `adams` the optimizers of its `flats`; `averaged` follows G's weights. Nothing in the loop
-    waits for the device: the history is read once, at the end.
+    `gan` is a FastGAN, `adams` the optimizers of G's and D's vector; `averaged` follows G's weights. Nothing in
+    the loop waits for the device: the history is read once, at the end.
     """
     gan.generator.train()
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
@@ -251,7 +257,7 @@ def train_epoch(gan, adams, images, batch_size, averaged=None):
     for step, batch in enumerate(batches):
         z = torch.randn(len(batch), LATENT_DIM, device=images.device)
         real = dataset.scale(images[batch[rank::world]])
-        history[step] = train_step(gan, adams, real, z[rank::world])
+        history[step] = train_step(gan, adams, real, z[rank::world], g_first)
         if averaged and step % AVERAGE_EVERY == 0:
             averaged.update_parameters(gan.generator)
     buffers = [*gan.generator.buffers(), *(averaged.buffers() if averaged else [])]
@@ -259,22 +265,32 @@ def train_epoch(gan, adams, images, batch_size, averaged=None):
     return history.cpu()
 
 
-def train_step(gan, adams, real, z):
-    """One step of G and one of D, each against the other as it was before.
+def train_step(gan, adams, real, z, g_first=False):
+    """One step of D and one of G, in the order `g_first` says: the second one meets the other's new weights.
 
-    `gan` is a FastStep, `adams` the optimizers of its `flats`; real (batch, 784) in [-1, 1], z (batch, latent_dim).
-    Returns the history row as a tensor (6,).
+    `gan` is a FastGAN, `adams` the optimizers of G's and D's vector; real (batch, 784) in [-1, 1], z (batch,
+    latent_dim). The fakes are made once and serve both. Returns the history row as a tensor (6,).
     """
-    real_logits, fake_logits = gan.gradients(real, z)
-    flats = [flat.collect() for flat in gan.flats]
-    average(flats)
-    for adam in adams:
-        adam.step()
-    gan.renew()
+    fake = gan.make(z)
+    if g_first:
+        logits, norm = gan.g_gradients(fake), update(gan.flat_g, adams[0])
+    real_logits, fake_logits = gan.d_gradients(real, fake)
+    update(gan.flat_d, adams[1])
+    if not g_first:
+        logits, norm = gan.g_gradients(fake), update(gan.flat_g, adams[0])
     d_loss = discriminator_loss(real_logits, fake_logits, gan.smoothing)
     d_accuracy = ((real_logits > 0).float().mean() + (fake_logits < 0).float().mean()) / 2
     d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
-    return torch.stack([d_loss, generator_loss(fake_logits, gan.loss), d_real, d_fake, d_accuracy, flats[0].norm()])
+    return torch.stack([d_loss, generator_loss(logits, gan.loss), d_real, d_fake, d_accuracy, norm])
+
+
+def update(flat, adam):
+    """One step of a network's optimizer by the gradients just written; returns the norm of the gradient."""
+    gradient = flat.collect()
+    average([gradient])
+    adam.step()
+    flat.renew()
+    return gradient.norm()
 
 
 @torch.no_grad()
@@ -355,7 +371,7 @@ def describe(config):
     )
 
 
-NOT_CONFIG = {"classifier", "resume", "out_dir", "figures_dir", "data_dir", "device", "threads", "name"}
+NOT_CONFIG = {"classifier", "recipe", "resume", "out_dir", "figures_dir", "data_dir", "device", "threads", "name"}
 
 
 def load_run(folder, config):

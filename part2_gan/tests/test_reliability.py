@@ -18,7 +18,7 @@ from test_train import equal
 import dataset
 import train
 import utils
-from fast_gan import FastStep
+from fast_gan import FastGAN
 from gan import DISCRIMINATORS, Discriminator, Generator
 
 PART = Path(__file__).resolve().parent.parent
@@ -316,11 +316,11 @@ GRADIENTS = """
 import sys, torch, torch.distributed as dist
 sys.path.insert(0, {part!r})
 import train
-from fast_gan import FastStep
+from fast_gan import FastGAN
 from gan import DISCRIMINATORS, Discriminator, Generator
 def fresh():
     torch.manual_seed(0)
-    gan = FastStep(Generator(), Discriminator(**DISCRIMINATORS["initial"]))
+    gan = FastGAN(Generator(), Discriminator(**DISCRIMINATORS["initial"]))
     return gan, [torch.optim.SGD([flat.parameter], lr=0.1) for flat in gan.flats]
 torch.manual_seed(1)
 real, z = torch.rand(16, 784) * 2 - 1, torch.randn(16, 100)
@@ -387,7 +387,7 @@ def test_share_sizes_do_not_depend_on_the_process():
     train.average([tensor])
     assert tensor.tolist() == [0, 1, 2]
     torch.manual_seed(0)
-    gan = FastStep(Generator(), Discriminator(**DISCRIMINATORS["balanced"]))
+    gan = FastGAN(Generator(), Discriminator(**DISCRIMINATORS["balanced"]))
     adams = [torch.optim.Adam([flat.parameter], fused=True) for flat in gan.flats]
     history = train.train_epoch(gan, adams, torch.zeros(65, 784, dtype=torch.uint8), 32)
     assert len(history) == 2  # 32 + 32, and the one left over is skipped: BatchNorm needs two

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 import dataset
 import train
 import utils
-from fast_gan import FastStep
+from fast_gan import FastGAN
 from gan import DISCRIMINATORS, Discriminator, Generator
 
 TINY = ["--dataset", "typeset", "--limit", "200", "--batch-size", "64", "--threads", "1"]
@@ -26,8 +26,8 @@ def networks(arch, seed=0):
 
 
 def step_of(arch, **options):
-    """A FastStep and its two optimizers. Plain SGD: the update is the gradient, where Adam's first is only its sign."""
-    gan = FastStep(*networks(arch), **options)
+    """A FastGAN and its two optimizers. Plain SGD: the update is the gradient, where Adam's first is only its sign."""
+    gan = FastGAN(*networks(arch), **options)
     return gan, [torch.optim.SGD([flat.parameter], lr=0.5) for flat in gan.flats]
 
 
@@ -73,32 +73,45 @@ def test_learning_rate_falls_to_zero(tmp_path, monkeypatch):
     assert rates == [[pytest.approx(rate)] * 2 for rate in (0.008, 0.008, 0.008, 0.004)]
 
 
+@pytest.mark.parametrize("order", ["d-first", "g-first"])
 @pytest.mark.parametrize("loss", ["non-saturating", "minimax"])
-def test_step_equals_the_textbook_step(loss):
-    """Fakes made once, judged once, gradients by hand: the same numbers as the plain way with its three passes of D."""
+def test_step_equals_the_textbook_step(loss, order):
+    """Fakes made once, gradients by hand: the same numbers as the plain way."""
     real, z = torch.rand(32, 784) * 2 - 1, torch.randn(32, 100)
     gan, adams = step_of("initial", loss=loss)
-    row = train.train_step(gan, adams, real, z)
+    row = train.train_step(gan, adams, real, z, order == "g-first")
 
     generator, discriminator = networks("initial")
     step_g, step_d = (torch.optim.SGD(network.parameters(), lr=0.5) for network in (generator, discriminator))
     fake = generator(z)
     ones, zeros = torch.ones(32), torch.zeros(32)
-    logits = discriminator(fake)
-    if loss == "minimax":
-        g_loss = -F.binary_cross_entropy_with_logits(logits, zeros)
-    else:
-        g_loss = F.binary_cross_entropy_with_logits(logits, ones)
-    g_loss.backward()
-    norm = math.sqrt(sum(p.grad.square().sum().item() for p in generator.parameters()))
-    step_g.step()
-    step_d.zero_grad()
-    real_logits, fake_logits = discriminator(real), discriminator(fake.detach())
-    d_loss = (
-        F.binary_cross_entropy_with_logits(real_logits, ones) + F.binary_cross_entropy_with_logits(fake_logits, zeros)
-    ) / 2
-    d_loss.backward()
-    step_d.step()
+
+    def g_step():
+        logits = discriminator(fake)
+        targets, sign = (zeros, -1) if loss == "minimax" else (ones, 1)
+        g_loss = sign * F.binary_cross_entropy_with_logits(logits, targets)
+        g_loss.backward()
+        norm = math.sqrt(sum(p.grad.square().sum().item() for p in generator.parameters()))
+        step_g.step()
+        return g_loss, norm
+
+    def d_step():
+        step_d.zero_grad()
+        real_logits, fake_logits = discriminator(real), discriminator(fake.detach())
+        losses = (
+            F.binary_cross_entropy_with_logits(real_logits, ones),
+            F.binary_cross_entropy_with_logits(fake_logits, zeros),
+        )
+        d_loss = sum(losses) / 2
+        d_loss.backward()
+        step_d.step()
+        return d_loss, real_logits, fake_logits
+
+    if order == "g-first":
+        g_loss, norm = g_step()
+    d_loss, real_logits, fake_logits = d_step()
+    if order == "d-first":
+        g_loss, norm = g_step()
 
     hits = ((real_logits > 0).sum() + (fake_logits < 0).sum()).item() / 64
     expected = [d_loss.item(), g_loss.item(), real_logits.sigmoid().mean().item(), fake_logits.sigmoid().mean().item()]
