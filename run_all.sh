@@ -93,7 +93,7 @@ if [ ! -e "$part2/.classifier_is_new" ]; then # the classifier.pt of the reposit
 else
     number=$((number + 1))
 fi
-step "Figures 2 to 5: the GANs" part2_gan/study.py "${on_data[@]}" "${study[@]}"
+step "Figures 2 to 5: the GANs" part2_gan/study.py "${on_data[@]}" --classifier "$part2/classifier.pt" "${study[@]}"
 step "The samples, measured" part2_gan/evaluate.py "${on_data[@]}" "${networks[@]:0:4}"
 for name in initial initial_eps1e-5; do
     "$PYTHON" part2_gan/evaluate.py "${on_data[@]}" --name "$name" --checkpoint "$part2/$name/checkpoint.pt" \

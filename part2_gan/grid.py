@@ -1,6 +1,6 @@
 """What makes the discriminator overpower the generator: its width, its missing dropout, or BatchNorm's eps?
 
-    python grid.py                      # 30 runs of 20 epochs of MNIST; goes on after a stop
+    python grid.py                      # 36 runs of 10 epochs of MNIST; goes on after a stop
     python grid.py --seeds 1 --epochs 2 --dataset typeset --limit 6000
     torchrun --nproc-per-node 4 grid.py --workers 1
 
@@ -14,8 +14,9 @@ imbalance. Here each factor is turned by itself, every cell trained for the same
 The effect of a factor is the mean change over all pairs of runs that differ in it alone. Seeds are the unit: each one
 has 4 such pairs, whose mean is one number, and the 95 % interval is Student's t over the seeds' numbers.
 
-Beside it, for the wide discriminator without dropout, the minimax loss of equation (7) as written, with both eps: where
-D is sure, the gradient that reaches G vanishes under the one loss and not under the other.
+Beside it, for the wide discriminator without dropout and with both eps: G updated before D, as much-copied code does
+(train.py --order g-first), and the minimax loss of equation (7) as written: where D is sure, the gradient that reaches
+G vanishes under the one loss and not under the other.
 
 And "both losses near log 2, so the samples are good": every look at the samples of every run, its losses beside it.
 
@@ -34,6 +35,13 @@ import utils
 from study import add_quality_options, epoch_means, finish_args, load_result, pass_on, prepare, run_all
 
 EPS, WIDTHS, DROPOUTS = (1e-5, 0.8), ("initial", "balanced"), (0.0, 0.4)
+FACTORS = {
+    "width": "narrowing D to 256-128",
+    "dropout": "giving D dropout 0.4",
+    "eps": "BatchNorm eps 0.8 instead of 1e-5",
+    "order": "updating G before D",
+}
+VARIANTS = {"plain": [], "g-first": ["--order", "g-first"], "minimax": ["--loss", "minimax"]}
 WIDE = {"initial": "512-256", "balanced": "256-128"}
 NAMES = {1e-5: "BatchNorm eps 1e-5", 0.8: "BatchNorm eps 0.8"}
 COLOURS = {1e-5: "#0072B2", 0.8: "#D55E00"}  # told apart with every common colour vision
@@ -51,22 +59,22 @@ def parse_args(argv=None):
     """The grid's options."""
     parser = utils.Parser("Width x dropout x BatchNorm eps: what makes the discriminator overpower the generator?")
     count = utils.number(int, low=1)
-    parser.add_argument("--epochs", type=count, default=20, help="epochs of every run")
+    parser.add_argument("--epochs", type=count, default=10, help="epochs of every run")
     parser.add_argument("--seeds", type=utils.number(int, low=1, high=10), default=3, help="runs a cell")
     parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
     add_quality_options(parser)
     return finish_args(parser, argv, workers=os.cpu_count() or 1)
 
 
-def name_of(arch, dropout, eps, loss, seed):
+def name_of(arch, dropout, eps, variant, seed):
     """The folder of one run."""
-    return f"{arch}_dropout{dropout:g}_eps{eps:g}{'_minimax' if loss == 'minimax' else ''}_seed{seed}"
+    return f"{arch}_dropout{dropout:g}_eps{eps:g}{'' if variant == 'plain' else '_' + variant}_seed{seed}"
 
 
 def cells():
-    """Every (arch, dropout, eps, loss): the eight of the grid, then the two with the minimax loss."""
-    grid = [(*cell, "non-saturating") for cell in itertools.product(WIDTHS, DROPOUTS, EPS)]
-    return grid + [("initial", 0.0, eps, "minimax") for eps in EPS]
+    """Every (arch, dropout, eps, variant): the eight of the grid, then the two of each variant."""
+    grid = [(*cell, "plain") for cell in itertools.product(WIDTHS, DROPOUTS, EPS)]
+    return grid + [("initial", 0.0, eps, variant) for variant in list(VARIANTS)[1:] for eps in EPS]
 
 
 def plan(args):
@@ -74,10 +82,10 @@ def plan(args):
     shared = pass_on(args, "epochs", "batch_size", "evaluate_every", "classifier")
     shared += ["--out-dir", args.out_dir / "grid", "--grid-epochs", args.epochs]
     runs = {}
-    for seed, (arch, dropout, eps, loss) in itertools.product(range(args.seed, args.seed + args.seeds), cells()):
-        name = name_of(arch, dropout, eps, loss, seed)
-        own = ["--arch", arch, "--dropout", dropout, "--bn-eps", eps, "--loss", loss, "--seed", seed, "--name", name]
-        runs[name] = [str(word) for word in [*own, *shared]]
+    for seed, (arch, dropout, eps, variant) in itertools.product(range(args.seed, args.seed + args.seeds), cells()):
+        name = name_of(arch, dropout, eps, variant, seed)
+        own = ["--arch", arch, "--dropout", dropout, "--bn-eps", eps, *VARIANTS[variant], "--seed", seed]
+        runs[name] = [str(word) for word in [*own, "--name", name, *shared]]
     return runs
 
 
@@ -88,22 +96,33 @@ def outcome(folder, result):
     return {**{name: last[name] for name in QUANTITIES}, "curves": curves, "quality": result["quality"]}
 
 
+def pairs_of(factor, seed):
+    """The pairs of runs of a seed, (names at the first level, names at the second), that differ in one factor alone.
+
+    Factors 0 to 2 are width, dropout and eps, over the eight cells; 3 is who is updated first, in the two cells of it.
+    """
+    if factor == 3:
+        return [tuple(name_of("initial", 0.0, eps, order, seed) for order in ("plain", "g-first")) for eps in EPS]
+    levels = WIDTHS, DROPOUTS, EPS
+    others = itertools.product(*(values for k, values in enumerate(levels) if k != factor))
+    return [
+        tuple(name_of(*other[:factor], level, *other[factor:], "plain", seed) for level in levels[factor])
+        for other in others
+    ]
+
+
 def effect(outcomes, factor, quantity, seeds):
-    """What turning one factor (0 width, 1 dropout, 2 eps) does to a quantity, all else equal, over the eight cells.
+    """What turning one factor of `pairs_of` does to a quantity, all else equal.
 
     Returns {"mean", "interval", "pairs", "same_sign"}: the mean over the seeds of the second level's value minus the
     first's, or of their logarithms', Student's 95 % interval (None for a single seed), and how many of the pairs change
     in the direction of the mean.
     """
-    levels, scale = (WIDTHS, DROPOUTS, EPS), math.log if QUANTITIES[quantity][1] else float
-    others = list(itertools.product(*(values for k, values in enumerate(levels) if k != factor)))
-
-    def value(other, level, seed):
-        cell = (*other[:factor], level, *other[factor:])
-        return scale(outcomes[name_of(*cell, "non-saturating", seed)][quantity])
-
-    first, second = levels[factor]
-    changes = [[value(other, second, seed) - value(other, first, seed) for other in others] for seed in seeds]
+    scale = math.log if QUANTITIES[quantity][1] else float
+    changes = [
+        [scale(outcomes[second][quantity]) - scale(outcomes[first][quantity]) for first, second in pairs_of(factor, n)]
+        for n in seeds
+    ]
     means = [statistics.mean(of_seed) for of_seed in changes]
     mean, pairs = statistics.mean(means), list(itertools.chain(*changes))
     half = T975[len(means) - 1] * statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else None
@@ -123,7 +142,7 @@ def draw_cells(outcomes, seeds):
         for (x, (arch, dropout)), (aside, eps) in itertools.product(
             enumerate(places), zip((-0.15, 0.15), EPS, strict=True)
         ):
-            values = [outcomes[name_of(arch, dropout, eps, "non-saturating", seed)][quantity] for seed in seeds]
+            values = [outcomes[name_of(arch, dropout, eps, "plain", seed)][quantity] for seed in seeds]
             first = NAMES[eps] if x == 0 else None
             ax.scatter([x + aside] * len(values), values, color=COLOURS[eps], s=26, alpha=0.8, label=first)
             ax.hlines(statistics.mean(values), x + aside - 0.12, x + aside + 0.12, color=COLOURS[eps], lw=2)
@@ -143,7 +162,7 @@ def draw_curves(outcomes, seeds):
     figure, rows = utils.plt.subplots(2, 4, figsize=(13, 6), layout="constrained", sharex=True, sharey="row")
     for axes, (arch, dropout) in zip(rows.T, itertools.product(WIDTHS, DROPOUTS), strict=True):
         for eps, seed in itertools.product(EPS, seeds):
-            run = outcomes[name_of(arch, dropout, eps, "non-saturating", seed)]
+            run = outcomes[name_of(arch, dropout, eps, "plain", seed)]
             line = {"color": COLOURS[eps], "alpha": 0.8, "lw": 1.3}
             line["label"] = NAMES[eps] if seed == seeds[0] else None
             accuracy = run["curves"]["d_accuracy"]
@@ -165,7 +184,7 @@ def losses_and_quality(outcomes, seeds):
     """
     looks = []
     for arch, dropout, eps, seed in itertools.product(WIDTHS, DROPOUTS, EPS, seeds):
-        run = outcomes[name_of(arch, dropout, eps, "non-saturating", seed)]
+        run = outcomes[name_of(arch, dropout, eps, "plain", seed)]
         for entry in run["quality"]:
             place, curves = entry["epoch"] - 1, run["curves"]
             off = max(abs(curves[name][place] - math.log(2)) for name in ("d_loss", "g_loss"))
@@ -213,8 +232,9 @@ def draw_losses_compared(outcomes, seeds):
     left.loglog(probability, probability, color="#D55E00", label="minimax, D(G(z))")
     left.set(xlabel="D(G(z)): how real D takes a sample to be", ylabel="|gradient by D's logit|, a sample")
     left.legend(fontsize=9)
-    for (loss, colour), eps in itertools.product((("non-saturating", "#0072B2"), ("minimax", "#D55E00")), EPS):
-        curves = [outcomes[name_of("initial", 0.0, eps, loss, seed)]["curves"] for seed in seeds]
+    for (variant, colour), eps in itertools.product((("plain", "#0072B2"), ("minimax", "#D55E00")), EPS):
+        curves = [outcomes[name_of("initial", 0.0, eps, variant, seed)]["curves"] for seed in seeds]
+        loss = {"plain": "non-saturating"}.get(variant, variant)
         x = [value for curve in curves for value in curve["d_fake"]]
         y = [value for curve in curves for value in curve["g_grad_norm"]]
         marker = {1e-5: "o", 0.8: "^"}[eps]
@@ -227,8 +247,7 @@ def draw_losses_compared(outcomes, seeds):
 def sentences(effects):
     """What the effects say, in words."""
     texts = []
-    factors = ("narrowing D to 256-128", "giving D dropout 0.4", "BatchNorm eps 0.8 instead of 1e-5")
-    for factor, words in enumerate(factors):
+    for factor, words in enumerate(FACTORS.values()):
         parts = []
         for quantity, (label, logarithmic) in QUANTITIES.items():
             found = effects[quantity][factor]
@@ -248,7 +267,7 @@ def main():
     folder, seeds = args.out_dir / "grid", list(range(args.seed, args.seed + args.seeds))
     results = {name: load_result(folder / name) for name in runs}
     outcomes = {name: outcome(folder / name, result) for name, result in results.items()}
-    effects = {quantity: [effect(outcomes, factor, quantity, seeds) for factor in range(3)] for quantity in QUANTITIES}
+    effects = {quantity: [effect(outcomes, factor, quantity, seeds) for factor in range(4)] for quantity in QUANTITIES}
     config = next(iter(results.values()))["config"]
     source = (
         f"grid.py: {utils.TITLES[args.dataset]}; {args.epochs} epochs, batch {args.batch_size}, "
@@ -270,7 +289,7 @@ def main():
         args.out_dir / "grid.json",
         {
             "runs": outcomes,
-            "effects": {q: dict(zip(("width", "dropout", "eps"), found, strict=True)) for q, found in effects.items()},
+            "effects": {q: dict(zip(FACTORS, found, strict=True)) for q, found in effects.items()},
             "sentences": texts,
             "config": {
                 name: getattr(args, name) for name in ("epochs", "seeds", "seed", "batch_size", "dataset", "limit")

@@ -60,7 +60,7 @@ def parse_args(argv=None):
     count = utils.number(int, low=1)
     parser.add_argument("--studies", nargs="+", choices=STUDIES, default=STUDIES, help="what to train and draw")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="the changes to train")
-    parser.add_argument("--epochs", type=count, default=15, help="epochs of every run of the study changes")
+    parser.add_argument("--epochs", type=count, default=10, help="epochs of every run of the study changes")
     parser.add_argument("--final-epochs", type=count, help="epochs of the final runs (default: as the recipes have it)")
     parser.add_argument("--seeds", type=count, default=3, help="runs a recipe")
     add_quality_options(parser)
@@ -70,7 +70,7 @@ def parse_args(argv=None):
 def folder_of(recipe, seed):
     """The folder of a run of the study changes below OUT_DIR/grid; grid.py's own where it has the same run."""
     cell = GRID_CELLS.get(recipe)
-    return name_of(*cell, "non-saturating", seed) if cell else f"{recipe}_seed{seed}"
+    return name_of(*cell, "plain", seed) if cell else f"{recipe}_seed{seed}"
 
 
 def final_folder(recipe, seed):

@@ -41,7 +41,7 @@ def parse_args(argv=None):
     parser.add_argument("--epochs-balanced", type=count, default=200, help="epochs of the balanced run")
     parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
     parser.add_argument("--bn-eps", type=utils.number(float, above=0), default=0.8, help="of the two report runs")
-    add_quality_options(parser, every=FINAL_LOOKS)
+    add_quality_options(parser, every=FINAL_LOOKS, low=0)
     return finish_args(parser, argv, workers=min(3, os.cpu_count() or 1))
 
 
@@ -57,9 +57,9 @@ def finish_args(parser, argv, workers):
     return args
 
 
-def add_quality_options(parser, every=5):
-    """Add what a study needs that follows the quality of its runs."""
-    count = utils.number(int, low=1)
+def add_quality_options(parser, every=5, low=1):
+    """Add what a study needs that follows the quality of its runs; with low=0 it may be told not to."""
+    count = utils.number(int, low=low)
     parser.add_argument("--evaluate-every", type=count, default=every, help="epochs between two looks at the samples")
     parser.add_argument("--classifier", type=Path, help="the reader of digits for it (default: the one in the repo)")
 

@@ -405,6 +405,7 @@ def test_killed_study_leaves_no_worker_and_goes_on_in_two_processes(tmp_path):
     """Killed while its runs are under way; then torchrun goes on with them, one run to a process."""
     options = ["--dataset", "typeset", "--limit", "400", "--epochs-initial", "3", "--epochs-balanced", "60"]
     options += ["--batch-size", "32", "--workers", "2", "--out-dir", str(tmp_path), "--figures-dir", str(tmp_path)]
+    options += ["--evaluate-every", "0"]
     study = subprocess.Popen(
         [sys.executable, str(PART / "study.py"), *options], env=ENVIRONMENT, stderr=subprocess.PIPE
     )

@@ -27,6 +27,11 @@ def script(name, *options, folder=None):
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
+def reader_of(folder):
+    """Options of study.py that go with the fixture's classifier."""
+    return ["--batch-size", "32", "--classifier", str(folder / "classifier.pt")]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A folder with a small study and a classifier, made by the scripts themselves on stand-in digits."""
@@ -34,7 +39,7 @@ def trained(tmp_path_factory):
     common = ("--dataset", "typeset", "--limit", "4000", "--out-dir", folder, "--figures-dir", folder / "figures")
     outputs = [
         script("classifier.py", *common, "--epochs", "2"),
-        script("study.py", *common, "--epochs-initial", "1", "--epochs-balanced", "3", "--batch-size", "32"),
+        script("study.py", *common, "--epochs-initial", "1", "--epochs-balanced", "3", *reader_of(folder)),
     ]
     assert [output.returncode for output in outputs] == [0, 0], outputs[-1].stderr
     return folder
@@ -66,7 +71,7 @@ def test_study_leaves_figures_and_numbers(trained):
 
 def test_study_goes_on_without_training_again(trained):
     before = (trained / "balanced" / "checkpoint.pt").stat().st_mtime_ns
-    common = ["--dataset", "typeset", "--limit", "4000", "--out-dir", str(trained), "--batch-size", "32"]
+    common = ["--dataset", "typeset", "--limit", "4000", "--out-dir", str(trained), *reader_of(trained)]
     options = study.plan(study.parse_args([*common, "--epochs-initial", "1", "--epochs-balanced", "3"]))
     result = study.run_one(options["balanced"], 0)
     assert result == json.loads((trained / "balanced" / "result.json").read_text())
