@@ -70,13 +70,15 @@ def allocate(T, H, D, B, like, precision, rows):
     of he. steps lists each step's views, made once, as they cost as much as a small kernel. With rows = 1 instead of
     T, all steps share one memory for gates and cells.
     """
-    gates, tanh_c = (like.new_empty(rows, *shape, H, B).expand(T, *shape, H, B) for shape in ((4,), ()))
-    c = like.new_zeros(T + 1 if rows == T else 1, H, B).expand(T + 1, H, B)
+    kept = like.new_empty(rows, 6, H, B).expand(T, 6, H, B)  # of each step i, f, o, g, c_(t-1), tanh(c_t)
+    last = like.new_empty(H, B) if rows == T else kept[0, 4]  # c_T, which no step reads
+    kept[0, 4].zero_()
     he = like.new_zeros(T + 1, H + D, B, dtype=precision)
-    h = he[:, :H] if precision == like.dtype else torch.zeros_like(c)
+    h = he[:, :H] if precision == like.dtype else like.new_zeros(T + 1, H, B)
+    c = [*kept[:, 4], last]
     steps = [
-        (a.view(4 * H, B), a[1:], *a.unbind(), c[t], c[t + 1], tanh_c[t], he[t], he[t].t(), h[t + 1], he[t + 1, :H])
-        for t, a in enumerate(gates.unbind())
+        (k[:4].view(4 * H, B), *k.unbind(), c[t + 1], h[t + 1], he[t].t(), he[t + 1, :H], k[:3], k[3:], k[:3:2], k[3::2], he[t])
+        for t, k in enumerate(kept.unbind())
     ]
     return h, c, he, steps
 
@@ -118,32 +120,34 @@ class ThroughTime(torch.autograd.Function):
         last h, (batch, hidden), or, if `every`, all h and all c, each (batch, time, hidden).
         """
         (T, D, B), H = e.shape, len(weights[0])
-        table = torch.cat(weights[4:8]) + torch.cat(weights[8:])[:, None]
-        W = torch.cat((torch.cat(weights[:4]), table), 1)
+        g, i, f, o = range(4)
+        rows = (i, f, o, g)  # g last: allocate wants it there
+        table = torch.cat([weights[4 + n] for n in rows]) + torch.cat([weights[8 + n] for n in rows])[:, None]
+        W = torch.cat((torch.cat([weights[n] for n in rows]), table), 1)
         if memory:
-            ctx.save_for_backward(W[:, :H].t().to(precision).contiguous())
+            ctx.save_for_backward(torch.cat(weights[:4]).t().to(precision).contiguous())
             ctx.memory = memory
         h, c, he, steps = memory().memory if memory else allocate(T, H, D, B, W, precision, T if every else 1)
         he[:T, H:] = e
-        W[:H] *= 2  # for g = tanh(a_g) = 2 sigmoid(2 a_g) - 1
+        W[3 * H :] *= 2  # for g = tanh(a_g) = 2 sigmoid(2 a_g) - 1
         minus_one, W = W.new_tensor(-1.0), W.to(precision)
         W_x = W[:, H:].contiguous()
         first = True
-        for a, _, g, i, f, o, c_old, c_new, tanh_c, _, he_old_T, h_new, rounded in steps:
+        for gates, i, f, o, g, c_old, tanh_c, c_new, h_new, he_old_T, rounded, *_ in steps:
             # h_0 = 0: the first product is by the digit's columns alone
-            a_t = product(W_x, he_old_T[:, H:]) if first else product(W, he_old_T)
+            a = product(W_x, he_old_T[:, H:]) if first else product(W, he_old_T)
             first = False
-            torch.sigmoid(a_t.to(a.dtype), out=a)  # (2)-(4)
+            torch.sigmoid(a if a.dtype == gates.dtype else a.to(gates.dtype), out=gates)  # (2)-(4)
             torch.add(minus_one, g, alpha=2, out=g)  # (1)
             torch.mul(c_old, f, out=c_new).addcmul_(g, i)  # (5)
             torch.add(c_new, c_new, out=tanh_c).sigmoid_()
             torch.add(minus_one, tanh_c, alpha=2, out=tanh_c)
             torch.mul(tanh_c, o, out=h_new)  # (6)
-            if he.dtype != c.dtype:
+            if he.dtype != h.dtype:
                 rounded.copy_(h_new)
         ctx.set_materialize_grads(False)
         if every:
-            return tuple(s.permute(2, 0, 1).clone(memory_format=torch.contiguous_format) for s in (h[1:], c[1:]))
+            return h[1:].permute(2, 0, 1).clone(memory_format=torch.contiguous_format), torch.stack(c[1:]).permute(2, 0, 1).contiguous()
         return h_new.t().clone(memory_format=torch.contiguous_format)  # a copy: the memory is used again
 
     @staticmethod
@@ -152,30 +156,30 @@ class ThroughTime(torch.autograd.Function):
         """From the derivatives by what forward returned to those by the weights."""
         (W_hT,) = ctx.saved_tensors  # after a backward pass that did not retain the graph this raises
         loan = ctx.memory()
-        _, c, he, steps = loan.memory
+        h, _, he, steps = loan.memory
         (_, K, B), H = he.shape, len(W_hT)
         every = grad_h is None or grad_h.dim() == 3
-        dh = c.new_zeros(H, B) if every else grad_h.t().contiguous()
-        dc, da, dW = torch.zeros_like(dh), c.new_empty(4, H, B), c.new_zeros(4 * H, K)
-        stacked, da_ifo, (da_g, da_i, da_f, da_o) = da.view(4 * H, B), da[1:], da.unbind()
+        dh = h.new_zeros(H, B) if every else grad_h.t().contiguous()
+        dc, d, dW = torch.zeros_like(dh), h.new_empty(5, H, B), h.new_zeros(4 * H, K)
+        da, da_gif, da_ifo, da_o, gP, P = d[:4].view(4 * H, B), d[:3], d[1:4], d[3], d[::4], d[4]
         for t in reversed(range(len(steps))):
-            _, ifo, g, i, f, o, c_old, _, tanh_c, he_old, _, h, _ = steps[t]
+            _, _, f, _, _, _, _, _, _, _, _, ifo, gct, io, gt, he_old = steps[t]
             if every and grad_h is not None:
                 dh = dh + grad_h[:, t].t()
             if grad_c is not None:
                 dc += grad_c[:, t].t()
-            torch.mul(dh, tanh_c, out=da_o)  # (6)
-            dc.addcmul_(dh, o).addcmul_(da_o, h, value=-1)
-            torch.mul(dc, i, out=da_g)  # (5)
-            torch.mul(dc, g, out=da_i)
-            torch.mul(dc, c_old, out=da_f)
+            sigmoid_backward(gct, ifo, grad_input=da_ifo)
+            tanh_backward(io, gt, grad_input=gP)
+            dc.addcmul_(dh, P)
+            da_gif.mul_(dc)
+            da_o.mul_(dh)
             dc.mul_(f)
-            tanh_backward(da_g, g, grad_input=da_g)  # (1)
-            sigmoid_backward(da_ifo, ifo, grad_input=da_ifo)  # (2)-(4)
-            rounded = stacked.to(he.dtype)
+            rounded = da if he.dtype == da.dtype else da.to(he.dtype)
             if t:
                 dW.add_(product(rounded, he_old))
-                dh = product(W_hT, rounded.t()).to(c.dtype)
+                dh = product(W_hT, rounded.t())
+                if dh.dtype != dc.dtype:
+                    dh = dh.to(dc.dtype)
             else:  # h_0 = 0 adds nothing to dW_h, and nobody asks for its own derivative
                 dW[:, H:].add_(product(rounded, he_old[H:]))
         d_table = dW[:, H:].contiguous()  # one digit of each row was 1: the bias's derivative is the sum over digits
