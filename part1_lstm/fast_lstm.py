@@ -56,11 +56,14 @@ def find_onednn():
 ONEDNN = find_onednn()
 
 
-def product(a, b):
-    """The matrix product a b^T, (n, k) and (m, k) -> (n, m): b transposed, as oneDNN's operator wants it."""
+def product(a, b, activation="none"):
+    """The matrix product a b^T, (n, k) and (m, k) -> (n, m): b transposed, as oneDNN's operator wants it.
+
+    activation: "none", or "tanh" of the product, which costs oneDNN next to nothing.
+    """
     if ONEDNN is None or a.dtype not in (torch.float32, torch.bfloat16) or a.device.type != "cpu":
-        return a @ b.t()
-    return ONEDNN(a, b, None, "none", [], "")
+        return torch.tanh(a @ b.t()) if activation == "tanh" else a @ b.t()
+    return ONEDNN(a, b, None, activation, [], "")
 
 
 def allocate(T, H, D, B, like, precision, rows):
