@@ -84,7 +84,7 @@ def follow(setting, seed, updates, device="cpu"):
         kept = torch.ones(len(targets), dtype=torch.bool).index_fill(0, held_out, False).nonzero()[:, 0]
         torch.manual_seed(FOLDS * seed + fold)
         model = train.CELLS[cell](hidden_size=hidden_size).to(device)
-        optimizer = train.OPTIMIZERS[optimizer_name](model.parameters(), lr=LR)
+        optimizer = train.OPTIMIZERS[optimizer_name]([train.one_vector(model)], lr=LR)
         epochs = -(-updates * batch_size // len(kept))
         order = torch.cat([kept[torch.randperm(len(kept))] for _ in range(epochs)])[: updates * batch_size].to(device)
         for look, rows in enumerate(order.split(EVERY * batch_size)):

@@ -42,7 +42,7 @@ def test_gradient_is_clipped_between_backward_and_step(clip):
     loss = F.cross_entropy(model(digits[order].long()), targets[order])
     full = torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, list(model.parameters()))])
     before = vector(model)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    optimizer = torch.optim.SGD([train.one_vector(model)], lr=1.0)
     norm = train.train_epoch(model, optimizer, digits, targets, order, batch_size=len(order), clip=clip)[2]
     assert norm == pytest.approx(full.norm().item(), rel=1e-4)
     expected = full * min(1, clip / full.norm().item())
@@ -56,7 +56,7 @@ def test_loss_takes_logits():
         model.W_ph.weight.mul_(20)  # far from uniform, where softmax twice and softmax once differ most
         logits = model(digits[order].long())
     expected = -logits.double().softmax(1).log()[range(len(order)), targets[order]].mean().item()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    optimizer = torch.optim.SGD([train.one_vector(model)], lr=0.0)
     assert train.train_epoch(model, optimizer, digits, targets, order, 128, 10.0)[0] == pytest.approx(expected, 1e-5)
     assert train.evaluate(model, digits[order], targets[order])[0] == pytest.approx(expected, 1e-5)
 
@@ -69,7 +69,7 @@ def test_accuracy_counts_every_row_once(monkeypatch):
     targets[order] = answers
     guesses = [model(row[None].long()).argmax().item() for row in rows]
     by_hand = sum(guess == answer for guess, answer in zip(guesses, answers.tolist(), strict=True))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    optimizer = torch.optim.SGD([train.one_vector(model)], lr=0.0)
     assert train.train_epoch(model, optimizer, digits, targets, order, 128, 10.0)[1] == by_hand / 300
     monkeypatch.setattr(train, "EVALUATION_BATCH", 128)
     assert train.evaluate(model, rows, answers)[1] == by_hand / 300
