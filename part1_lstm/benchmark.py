@@ -13,12 +13,16 @@ The peers:
     products     the matrix products of the recurrence alone, forward and backward, by the operator that fast_lstm.py
                  uses: no LSTM that multiplies this way can take less time
 
-A training step is forward pass, cross entropy, backward pass, clipping, and an update by RMSprop. The peers take turns,
-two steps each a round, the second of them timed, so that what else the machine does meets them all alike; the table
-holds medians over the rounds, and a ratio is the median of the ratios of the rounds. cpu_milliseconds is the time of
-all threads of the process: on a loaded machine it tells more than the clock. Peak memory is what three steps add to a
-process of their own, which had the model built and one step at length 1 done before (Linux only; on CUDA: the peak of
-torch's allocator).
+A training step is one-hot digits, forward pass, cross entropy, backward pass, clipping, and an update by RMSprop. The
+fast peers do it as train.py does, with clipping and update on one vector of all parameters. nn.LSTM and the equations
+have the usual lines: zero_grad, loss.backward, clip_grad_norm_ and step on model.parameters(). "fast, usual update" is
+the fast path with those, which tells what comes from the LSTM itself.
+
+The peers take turns, two steps each a round, the second of them timed, so that what else the machine does meets them
+all alike; the table holds medians over the rounds, and a ratio is the median of the ratios of the rounds.
+cpu_milliseconds is the time of all threads of the process: on a loaded machine it tells more than the clock. Peak
+memory is what three steps add to a process of their own, which had the model built and one step at length 1 done before
+(Linux only; on CUDA: the peak of torch's allocator).
 
 Writes OUT_DIR/benchmark.json, with the rows, the ratios by name and length, and the time a sequence step takes at each
 length over that at the shortest from 25 on; and FIGURES_DIR/lstm_speed.png.
@@ -37,6 +41,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import train
 from fast_lstm import FastLSTM, product
 from lstm import LSTM
 from utils import (
@@ -55,6 +60,7 @@ from utils import (
 DIGITS = 10
 RATIOS = [
     ("fast", "nn.LSTM"),
+    ("fast, usual update", "nn.LSTM"),
     ("fast bf16", "fast"),
     ("equations", "fast"),
     ("equations", "nn.LSTM"),
@@ -75,7 +81,7 @@ class TorchLSTM(nn.Module):
 
 
 def training_step(model, digits, targets):
-    """A function that does one training step on digits (batch, time) and targets (batch)."""
+    """A function that does one training step on digits (batch, time) and targets (batch), as people usually write it."""
     parameters = list(model.parameters())
     optimizer = torch.optim.RMSprop(parameters, lr=1e-3)
 
@@ -87,6 +93,13 @@ def training_step(model, digits, targets):
         optimizer.step()
 
     return step
+
+
+def own_training_step(model, digits, targets):
+    """The same with train.py's update on one vector."""
+    vector = train.one_vector(model)
+    optimizer = torch.optim.RMSprop([vector], lr=1e-3)
+    return lambda: train.update(model, vector, optimizer, F.cross_entropy(model(digits), targets), 10.0)
 
 
 def bare_products(length, batch, hidden, device):
@@ -111,14 +124,16 @@ def make(peer, length, args, device):
     torch.manual_seed(args.seed)
     if peer == "products":
         return [bare_products(n, args.batch_size, args.hidden_size, device) for n in (length, 1)]
-    kinds = {"equations": LSTM, "fast": FastLSTM, "fast bf16": partial(FastLSTM, precision=torch.bfloat16)}
+    kinds = {"equations": LSTM, "fast": FastLSTM, "fast, usual update": FastLSTM}
+    kinds["fast bf16"] = partial(FastLSTM, precision=torch.bfloat16)
     model = kinds[peer](hidden_size=args.hidden_size) if peer in kinds else TorchLSTM(args.hidden_size)
     digits = torch.randint(DIGITS, (args.batch_size, length + 1)).to(device)
     model = model.to(device)
-    return [training_step(model, digits[:, :n], digits[:, -1]) for n in (length, 1)]
+    form = own_training_step if peer in ("fast", "fast bf16") else training_step
+    return [form(model, digits[:, :n], digits[:, -1]) for n in (length, 1)]
 
 
-PEERS = ["equations", "fast", "fast bf16", "nn.LSTM", "products"]
+PEERS = ["equations", "fast", "fast, usual update", "fast bf16", "nn.LSTM", "products"]
 
 
 def measure_time(length, args, device):
@@ -210,7 +225,7 @@ def benchmark(args):
     device = pick_device(args.device, args.threads)
     lengths = sorted(set(args.lengths))
     rows, ratios = [], {f"{a} / {b}": {} for a, b in RATIOS}
-    print(f"{'length':>6} {'peer':10} {'ms a step':>10} {'CPU ms':>9} {'ms a digit':>10} {'peak MiB':>9}")
+    print(f"{'length':>6} {'peer':18} {'ms a step':>10} {'CPU ms':>9} {'ms a digit':>10} {'peak MiB':>9}")
     for length in lengths:
         times = measure_time(length, args, device)
         for peer in PEERS:
@@ -225,7 +240,7 @@ def benchmark(args):
             }
             rows.append(row)
             memory = "-" if row["peak_mib"] is None else f"{row['peak_mib']:.1f}"
-            print(f"{length:6} {peer:10} {wall:10.2f} {cpu:9.2f} {wall / length:10.3f} {memory:>9}", flush=True)
+            print(f"{length:6} {peer:18} {wall:10.2f} {cpu:9.2f} {wall / length:10.3f} {memory:>9}", flush=True)
         for a, b in RATIOS:
             pairs = {clock: zip(times[a][clock], times[b][clock], strict=True) for clock in ("wall", "cpu")}
             ratios[f"{a} / {b}"][str(length)] = {
