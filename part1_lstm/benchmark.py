@@ -81,7 +81,7 @@ class TorchLSTM(nn.Module):
 
 
 def training_step(model, digits, targets):
-    """A function that does one training step on digits (batch, time) and targets (batch), as people usually write it."""
+    """A function that does one training step on digits (batch, time) and targets (batch), as it is usually written."""
     parameters = list(model.parameters())
     optimizer = torch.optim.RMSprop(parameters, lr=1e-3)
 

@@ -13,12 +13,19 @@ step t, the four gates are one product:
 The backward pass. Write dz for the derivative of the loss by z. At step t, dh and dc hold what comes from step t + 1
 and, if the loss reads all states, from the loss itself. The chain rule, from the last equation to the first, gives:
 
-    (6)       do = dh (.) tanh(c_t)           dc += dh (.) o (.) (1 - tanh(c_t)^2) = dh (.) o - do (.) h_t
+    (6)       do = dh (.) tanh(c_t)           dc += dh (.) o (.) (1 - tanh(c_t)^2)
     (5)       dg = dc (.) i     di = dc (.) g     df = dc (.) c_(t-1)     dc_(t-1) = dc (.) f
     (1)-(4)   da_g = dg (.) (1 - g^2)         da_s = ds (.) s (.) (1 - s) for s = i, f, o
     product   dW += da_t [h_(t-1); e_t]^T     dh_(t-1) = W_h^T da_t
 
-So only the activated gates, c_t, tanh(c_t) and [h_t; e_t] have to be kept.
+Only dh and dc are recurrent there; whatever they are multiplied by is known before. So each step first makes these
+factors, in two kernels over blocks that lie beside each other, and then multiplies:
+
+    q_g = i (.) (1 - g^2)       q_i, q_f, q_o = (g, c_(t-1), tanh(c_t)) (.) (i, f, o) (.) (1 - (i, f, o))
+    p = o (.) (1 - tanh(c_t)^2)
+    dc += dh (.) p              da_g, da_i, da_f = dc (.) (q_g, q_i, q_f)              da_o = dh (.) q_o
+
+So only i, f, o, g, c_(t-1), tanh(c_t) and [h_t; e_(t+1)] have to be kept.
 
 Three things make it fast on a CPU besides:
 
@@ -67,11 +74,12 @@ def product(a, b, activation="none"):
 
 
 def allocate(T, H, D, B, like, precision, rows):
-    """Memory for the states: (h, c, he, steps), h and c (T + 1, H, B), he (T + 1, H + D, B) with [h_t; e_(t+1)] at t.
+    """Memory for the states: (h, c, he, steps).
 
-    h_0 and c_0 are zero. he is of the dtype `precision`, all else of `like`'s; where the two are the same, h is a part
-    of he. steps lists each step's views, made once, as they cost as much as a small kernel. With rows = 1 instead of
-    T, all steps share one memory for gates and cells.
+    h (T + 1, H, B) and c, a list of T + 1 (H, B), of which the first are zero; he (T + 1, H + D, B) with [h_t; e_(t+1)]
+    at t. he is of the dtype `precision`, all else of `like`'s; where the two are the same, h is a part of he. steps
+    lists what forward and backward pass read and write at each step: views, made once, as they cost as much as a small
+    kernel. With rows = 1 instead of T, all steps share one memory for gates and cells.
     """
     kept = like.new_empty(rows, 6, H, B).expand(T, 6, H, B)  # of each step i, f, o, g, c_(t-1), tanh(c_t)
     last = like.new_empty(H, B) if rows == T else kept[0, 4]  # c_T, which no step reads
@@ -79,10 +87,12 @@ def allocate(T, H, D, B, like, precision, rows):
     he = like.new_zeros(T + 1, H + D, B, dtype=precision)
     h = he[:, :H] if precision == like.dtype else like.new_zeros(T + 1, H, B)
     c = [*kept[:, 4], last]
-    steps = [
-        (k[:4].view(4 * H, B), *k.unbind(), c[t + 1], h[t + 1], he[t].t(), he[t + 1, :H], k[:3], k[3:], k[:3:2], k[3::2], he[t])
-        for t, k in enumerate(kept.unbind())
-    ]
+    steps = []
+    for t, k in enumerate(kept.unbind()):
+        i, f, o, g, c_old, tanh_c = k.unbind()
+        forward = k[:4].view(4 * H, B), i, f, o, g, c_old, tanh_c, c[t + 1], h[t + 1], he[t].t(), he[t + 1, :H]
+        backward = k[:3], k[3:], k[:3:2], k[3::2], f, he[t]  # (i, f, o), (g, c_old, tanh_c), (i, o), (g, tanh_c)
+        steps.append((forward, backward))
     return h, c, he, steps
 
 
@@ -123,11 +133,9 @@ class ThroughTime(torch.autograd.Function):
         last h, (batch, hidden), or, if `every`, all h and all c, each (batch, time, hidden).
         """
         (T, D, B), H = e.shape, len(weights[0])
-        g, i, f, o = range(4)
-        rows = (i, f, o, g)  # g last: allocate wants it there
-        table = torch.cat([weights[4 + n] for n in rows]) + torch.cat([weights[8 + n] for n in rows])[:, None]
-        W = torch.cat((torch.cat([weights[n] for n in rows]), table), 1)
-        if memory:
+        W_h, W_x, b = (torch.cat((*kind[1:], kind[0])) for kind in (weights[:4], weights[4:8], weights[8:]))
+        W = torch.cat((W_h, W_x + b[:, None]), 1)  # its rows: i, f, o, g, as in the memory
+        if memory:  # there the rows are g, i, f, o
             ctx.save_for_backward(torch.cat(weights[:4]).t().to(precision).contiguous())
             ctx.memory = memory
         h, c, he, steps = memory().memory if memory else allocate(T, H, D, B, W, precision, T if every else 1)
@@ -136,7 +144,7 @@ class ThroughTime(torch.autograd.Function):
         minus_one, W = W.new_tensor(-1.0), W.to(precision)
         W_x = W[:, H:].contiguous()
         first = True
-        for gates, i, f, o, g, c_old, tanh_c, c_new, h_new, he_old_T, rounded, *_ in steps:
+        for (gates, i, f, o, g, c_old, tanh_c, c_new, h_new, he_old_T, rounded), _ in steps:
             # h_0 = 0: the first product is by the digit's columns alone
             a = product(W_x, he_old_T[:, H:]) if first else product(W, he_old_T)
             first = False
@@ -150,7 +158,8 @@ class ThroughTime(torch.autograd.Function):
                 rounded.copy_(h_new)
         ctx.set_materialize_grads(False)
         if every:
-            return h[1:].permute(2, 0, 1).clone(memory_format=torch.contiguous_format), torch.stack(c[1:]).permute(2, 0, 1).contiguous()
+            states = h[1:].permute(2, 0, 1), torch.stack(c[1:]).permute(2, 0, 1)
+            return tuple(s.clone(memory_format=torch.contiguous_format) for s in states)
         return h_new.t().clone(memory_format=torch.contiguous_format)  # a copy: the memory is used again
 
     @staticmethod
@@ -163,19 +172,20 @@ class ThroughTime(torch.autograd.Function):
         (_, K, B), H = he.shape, len(W_hT)
         every = grad_h is None or grad_h.dim() == 3
         dh = h.new_zeros(H, B) if every else grad_h.t().contiguous()
-        dc, d, dW = torch.zeros_like(dh), h.new_empty(5, H, B), h.new_zeros(4 * H, K)
-        da, da_gif, da_ifo, da_o, gP, P = d[:4].view(4 * H, B), d[:3], d[1:4], d[3], d[::4], d[4]
+        dc, dW = torch.zeros_like(dh), h.new_zeros(4 * H, K)
+        q = h.new_empty(5, H, B)  # the factors q_g, q_i, q_f, q_o, p; the first four become da_t
+        da, q_gif, q_ifo, q_o, q_g_p, p = q[:4].view(4 * H, B), q[:3], q[1:4], q[3], q[::4], q[4]
         for t in reversed(range(len(steps))):
-            _, _, f, _, _, _, _, _, _, _, _, ifo, gct, io, gt, he_old = steps[t]
+            ifo, g_c_tanh, io, g_tanh, f, he_old = steps[t][1]
             if every and grad_h is not None:
                 dh = dh + grad_h[:, t].t()
             if grad_c is not None:
                 dc += grad_c[:, t].t()
-            sigmoid_backward(gct, ifo, grad_input=da_ifo)
-            tanh_backward(io, gt, grad_input=gP)
-            dc.addcmul_(dh, P)
-            da_gif.mul_(dc)
-            da_o.mul_(dh)
+            sigmoid_backward(g_c_tanh, ifo, grad_input=q_ifo)
+            tanh_backward(io, g_tanh, grad_input=q_g_p)
+            dc.addcmul_(dh, p)  # (6)
+            q_gif.mul_(dc)  # (5), (1)-(3)
+            q_o.mul_(dh)  # (6), (4)
             dc.mul_(f)
             rounded = da if he.dtype == da.dtype else da.to(he.dtype)
             if t:

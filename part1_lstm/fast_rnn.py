@@ -26,17 +26,20 @@ class ThroughTime(torch.autograd.Function):
     """All steps of the recurrence as one function, with the backward pass of the module's docstring."""
 
     @staticmethod
-    def forward(ctx, e, every, W_hh, W_hx, b):
+    def forward(ctx, e, every, keep, W_hh, W_hx, b):
         """All steps: e (time, input_size, batch) one-hot digits, and the weights of rnn.py.
 
-        Returns the last h, (batch, hidden), or, if `every`, all of them, (batch, time, hidden).
+        Returns the last h, (batch, hidden), or, if `every`, all of them, (batch, time, hidden). keep: whether a
+        backward pass may follow.
         """
         (T, D, B), H = e.shape, len(W_hh)
         W = torch.cat((W_hh, W_hx + b[:, None]), 1)
-        he = W.new_empty(T + 1, H + D, B)  # [h_t; e_(t+1)] at t
-        he[0, :H], he[:T, H:] = 0, e
-        for old, new in zip(he.transpose(1, 2).unbind(), he[1:, :H].unbind(), strict=False):
-            new.copy_(product(W, old, "tanh"))
+        rows = T + 1 if keep or every else 1  # with 1, all steps share the memory of one
+        he = W.new_empty(rows, H + D, B).expand(T + 1, H + D, B)  # [h_t; e_(t+1)] at t
+        he[0, :H] = 0
+        for e_t, old, new in zip(e.unbind(), he.unbind(), he[1:, :H].unbind(), strict=False):
+            old[H:] = e_t
+            new.copy_(product(W, old.t(), "tanh"))
         ctx.save_for_backward(W_hh, he)
         return he[1:, :H].permute(2, 0, 1).contiguous() if every else new.t().contiguous()
 
@@ -57,7 +60,7 @@ class ThroughTime(torch.autograd.Function):
             dW.addmm_(da, old_T)
             torch.mm(W_hhT, da, out=dh)
         d_table = dW[:, H:]  # one digit of each row was 1: the bias's derivative is the sum over digits
-        return None, None, dW[:, :H], d_table, d_table.sum(1)
+        return None, None, None, dW[:, :H], d_table, d_table.sum(1)
 
 
 class FastRNN(VanillaRNN):
@@ -66,7 +69,8 @@ class FastRNN(VanillaRNN):
     def through_time(self, digits, every):
         """Run ThroughTime on digits, int64 (batch, time); F.one_hot raises RuntimeError for anything but digits."""
         e = F.one_hot(digits, self.input_size).permute(1, 2, 0)
-        return ThroughTime.apply(e, every, self.W_hh.weight, self.W_hx.weight, self.W_hx.bias)
+        weights = self.W_hh.weight, self.W_hx.weight, self.W_hx.bias
+        return ThroughTime.apply(e, every, torch.is_grad_enabled(), *weights)
 
     def states(self, digits):
         """All hidden states: digits (batch, time) -> h (batch, time, hidden_size)."""

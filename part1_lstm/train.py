@@ -220,8 +220,9 @@ def update(model, vector, optimizer, loss, clip):
 def train_epoch(model, optimizer, digits, targets, order, batch_size, clip):
     """One pass over the rows in the given order; the last batch may be smaller.
 
-    optimizer: one over one_vector(model). digits (rows, time), targets and order int64 (rows). Returns floats: mean loss and accuracy of the batches, each
-    as it was met before its own update, and the mean gradient norm before clipping.
+    optimizer: one over one_vector(model). digits (rows, time), targets and order int64 (rows). Returns floats: mean
+    loss and accuracy of the batches, each as it was met before its own update, and the mean gradient norm before
+    clipping.
     """
     (vector,) = optimizer.param_groups[0]["params"]
     totals = torch.zeros(3, device=digits.device)

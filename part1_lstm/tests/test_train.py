@@ -1,5 +1,6 @@
 """One run: the update, the accuracy, seeds, resuming, learning, refusals."""
 
+import copy
 import json
 import os
 import subprocess
@@ -47,6 +48,30 @@ def test_gradient_is_clipped_between_backward_and_step(clip):
     assert norm == pytest.approx(full.norm().item(), rel=1e-4)
     expected = full * min(1, clip / full.norm().item())
     torch.testing.assert_close(before - vector(model), expected, rtol=1e-2, atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "rnn"])
+@pytest.mark.parametrize("name", ["rmsprop", "adam"])
+def test_update_of_one_vector_is_the_usual_update(cell, name):
+    """Clipped and unclipped steps; the parameters stay parts of the vector when weights are loaded."""
+    torch.manual_seed(0)
+    usual = train.CELLS[cell](hidden_size=8)
+    digits = torch.randint(10, (20, 5))
+    for clip in (1e-2, 1e2):
+        model = copy.deepcopy(usual)
+        vector = train.one_vector(model)
+        optimizers = train.OPTIMIZERS[name](usual.parameters(), lr=1e-2), train.OPTIMIZERS[name]([vector], lr=1e-2)
+        for _ in range(5):
+            optimizers[0].zero_grad()
+            F.cross_entropy(usual(digits), digits[:, 0]).backward()
+            expected = torch.nn.utils.clip_grad_norm_(usual.parameters(), clip)
+            optimizers[0].step()
+            loss = F.cross_entropy(model(digits), digits[:, 0])
+            torch.testing.assert_close(train.update(model, vector, optimizers[1], loss, clip), expected)
+        for found, parameter in zip(model.parameters(), usual.parameters(), strict=True):
+            torch.testing.assert_close(found, parameter, rtol=1e-3, atol=1e-5)
+        model.load_state_dict(usual.state_dict())
+        assert torch.equal(vector, torch.nn.utils.parameters_to_vector(usual.parameters()))
 
 
 def test_loss_takes_logits():
