@@ -91,8 +91,9 @@ def draw_fresh_halves(taken, count, data_seed=42):
     rng = np.random.default_rng([data_seed, 1])  # a stream of its own: the data set stays the exercise's
     if half > LISTED_DIGITS:
         return draw_digits(rng, count, half, taken)
-    free = np.setdiff1d(np.arange(10**half), taken @ 10 ** np.arange(half - 1, -1, -1))
-    return to_digits(rng.choice(free, count, replace=False), half)
+    free = np.ones(10**half, bool)
+    free[taken @ 10 ** np.arange(half - 1, -1, -1)] = False
+    return to_digits(rng.choice(np.flatnonzero(free), count, replace=False), half)
 
 
 def mirror(halves, input_length):
