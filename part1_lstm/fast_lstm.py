@@ -29,9 +29,10 @@ So only i, f, o, g, c_(t-1), tanh(c_t) and [h_t; e_(t+1)] have to be kept.
 
 Three things make it fast on a CPU besides:
 
-- tanh(z) is computed as 2 sigmoid(2z) - 1: torch.tanh takes eight times as long as torch.sigmoid there.
-- Single-precision products go through oneDNN, by the operator that torch.compile uses for the same purpose: torch.mm
-  (MKL) takes twice as long on some processors. Where there is no such operator, torch.mm it is.
+- tanh(z) is computed as 2 sigmoid(2z) - 1: torch.tanh takes eight times as long as torch.sigmoid there. The factor 2 is
+  put into W for g, and for tanh(c_t) it is 2 c_t that is kept: with 2 c_(t-1) in its place, da_f above comes out
+  doubled, which W_h^T and dW make good once for all steps.
+- [h_(t-1); e_t] is filled up with zeros to a multiple of 16 rows, as processors read 16 numbers at a time.
 - The memory of the kept states is used again by the next training step: pages that come anew from the operating system
   cost up to a quarter of the time.
 
@@ -52,48 +53,29 @@ tanh_backward = torch.ops.aten.tanh_backward.grad_input  # (dy, y) -> dy (1 - y^
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # (dy, y) -> dy y (1 - y), into grad_input
 
 
-def find_onednn():
-    """oneDNN's x w^T as an operator, or None where this torch has none."""
-    try:
-        return torch.ops.mkldnn._linear_pointwise.default if torch.backends.mkldnn.is_available() else None
-    except AttributeError:  # it is not public: another release may not have it
-        return None
-
-
-ONEDNN = find_onednn()
-
-
-def product(a, b, activation="none"):
-    """The matrix product a b^T, (n, k) and (m, k) -> (n, m): b transposed, as oneDNN's operator wants it.
-
-    activation: "none", or "tanh" of the product, which costs oneDNN next to nothing.
-    """
-    if ONEDNN is None or a.dtype not in (torch.float32, torch.bfloat16) or a.device.type != "cpu":
-        return torch.tanh(a @ b.t()) if activation == "tanh" else a @ b.t()
-    return ONEDNN(a, b, None, activation, [], "")
-
-
 def allocate(T, H, D, B, like, precision, rows):
-    """Memory for the states: (h, c, he, steps).
+    """Memory for the states: (h, c2, he, steps).
 
-    h (T + 1, H, B) and c, a list of T + 1 (H, B), of which the first are zero; he (T + 1, H + D, B) with [h_t; e_(t+1)]
-    at t. he is of the dtype `precision`, all else of `like`'s; where the two are the same, h is a part of he. steps
-    lists what forward and backward pass read and write at each step: views, made once, as they cost as much as a small
-    kernel. With rows = 1 instead of T, all steps share one memory for gates and cells.
+    h (T + 1, H, B) and c2, a list of T + 1 (H, B) with 2 c_t, of which the first are zero; he (T + 1, K, B) with
+    [h_t; e_(t+1)] at t, K = H + D rounded up. he is of the dtype `precision`, all else of `like`'s; where the two are
+    the same, h is a part of he. steps lists what forward and backward pass read and write at each step: views, made
+    once, as they cost as much as a small kernel. With rows = 1 instead of T, all steps share one memory for gates and
+    cells.
     """
-    kept = like.new_empty(rows, 6, H, B).expand(T, 6, H, B)  # of each step i, f, o, g, c_(t-1), tanh(c_t)
-    last = like.new_empty(H, B) if rows == T else kept[0, 4]  # c_T, which no step reads
+    kept = like.new_empty(rows, 6, H, B).expand(T, 6, H, B)  # of each step i, f, o, g, 2 c_(t-1), tanh(c_t)
+    last = like.new_empty(H, B) if rows == T else kept[0, 4]  # 2 c_T, which no step reads
     kept[0, 4].zero_()
-    he = like.new_zeros(T + 1, H + D, B, dtype=precision)
+    he = like.new_zeros(T + 1, -(-(H + D) // 16) * 16, B, dtype=precision)
     h = he[:, :H] if precision == like.dtype else like.new_zeros(T + 1, H, B)
-    c = [*kept[:, 4], last]
+    c2 = [*kept[:, 4], last]
     steps = []
     for t, k in enumerate(kept.unbind()):
-        i, f, o, g, c_old, tanh_c = k.unbind()
-        forward = k[:4].view(4 * H, B), i, f, o, g, c_old, tanh_c, c[t + 1], h[t + 1], he[t].t(), he[t + 1, :H]
-        backward = k[:3], k[3:], k[:3:2], k[3::2], f, he[t]  # (i, f, o), (g, c_old, tanh_c), (i, o), (g, tanh_c)
+        i, f, o, g, c2_old, tanh_c = k.unbind()
+        he_old = he[t] if t else he[0, H:]  # h_0 = 0 adds nothing to a product
+        forward = k[:4].view(4 * H, B), i, f, o, g, c2_old, tanh_c, c2[t + 1], h[t + 1], he_old, he[t + 1, :H]
+        backward = k[:3], k[3:], k[:3:2], k[3::2], f, he_old.t()  # (i, f, o), (g, c2_old, tanh_c), (i, o), (g, tanh_c)
         steps.append((forward, backward))
-    return h, c, he, steps
+    return h, c2, he, steps
 
 
 class Loan:
@@ -133,32 +115,35 @@ class ThroughTime(torch.autograd.Function):
         last h, (batch, hidden), or, if `every`, all h and all c, each (batch, time, hidden).
         """
         (T, D, B), H = e.shape, len(weights[0])
+        h, c2, he, steps = memory().memory if memory else allocate(T, H, D, B, weights[0], precision, T if every else 1)
         W_h, W_x, b = (torch.cat((*kind[1:], kind[0])) for kind in (weights[:4], weights[4:8], weights[8:]))
-        W = torch.cat((W_h, W_x + b[:, None]), 1)  # its rows: i, f, o, g, as in the memory
-        if memory:  # there the rows are g, i, f, o
-            ctx.save_for_backward(torch.cat(weights[:4]).t().to(precision).contiguous())
-            ctx.memory = memory
-        h, c, he, steps = memory().memory if memory else allocate(T, H, D, B, W, precision, T if every else 1)
-        he[:T, H:] = e
+        W = W_h.new_zeros(4 * H, he.shape[1])  # its rows: i, f, o, g, as in the memory
+        W[:, :H], W[:, H : H + D] = W_h, W_x + b[:, None]
         W[3 * H :] *= 2  # for g = tanh(a_g) = 2 sigmoid(2 a_g) - 1
+        if memory:  # there the rows are g, i, f, o, and f's are for a doubled da_f
+            W_hT = torch.cat((*weights[:2], weights[2] / 2, weights[3])).t().to(precision).contiguous()
+            ctx.save_for_backward(W_hT)
+            ctx.memory, ctx.input_size = memory, D
+        he[:T, H : H + D] = e
         minus_one, W = W.new_tensor(-1.0), W.to(precision)
-        W_x = W[:, H:].contiguous()
-        first = True
-        for (gates, i, f, o, g, c_old, tanh_c, c_new, h_new, he_old_T, rounded), _ in steps:
-            # h_0 = 0: the first product is by the digit's columns alone
-            a = product(W_x, he_old_T[:, H:]) if first else product(W, he_old_T)
-            first = False
-            torch.sigmoid(a if a.dtype == gates.dtype else a.to(gates.dtype), out=gates)  # (2)-(4)
+        W_t, exact = W[:, H:], he.dtype == h.dtype
+        for (gates, i, f, o, g, c2_old, tanh_c, c2_new, h_new, he_old, rounded), _ in steps:
+            if exact:
+                torch.mm(W_t, he_old, out=gates)
+            else:
+                gates.copy_(torch.mm(W_t, he_old))
+            W_t = W
+            gates.sigmoid_()  # (2)-(4)
             torch.add(minus_one, g, alpha=2, out=g)  # (1)
-            torch.mul(c_old, f, out=c_new).addcmul_(g, i)  # (5)
-            torch.add(c_new, c_new, out=tanh_c).sigmoid_()
+            torch.mul(c2_old, f, out=c2_new).addcmul_(g, i, value=2)  # (5), twice
+            torch.sigmoid(c2_new, out=tanh_c)
             torch.add(minus_one, tanh_c, alpha=2, out=tanh_c)
             torch.mul(tanh_c, o, out=h_new)  # (6)
-            if he.dtype != h.dtype:
+            if not exact:
                 rounded.copy_(h_new)
         ctx.set_materialize_grads(False)
         if every:
-            states = h[1:].permute(2, 0, 1), torch.stack(c[1:]).permute(2, 0, 1)
+            states = h[1:].permute(2, 0, 1), torch.stack(c2[1:]).permute(2, 0, 1) / 2
             return tuple(s.clone(memory_format=torch.contiguous_format) for s in states)
         return h_new.t().clone(memory_format=torch.contiguous_format)  # a copy: the memory is used again
 
@@ -169,16 +154,18 @@ class ThroughTime(torch.autograd.Function):
         (W_hT,) = ctx.saved_tensors  # after a backward pass that did not retain the graph this raises
         loan = ctx.memory()
         h, _, he, steps = loan.memory
-        (_, K, B), H = he.shape, len(W_hT)
-        every = grad_h is None or grad_h.dim() == 3
-        dh = h.new_zeros(H, B) if every else grad_h.t().contiguous()
-        dc, dW = torch.zeros_like(dh), h.new_zeros(4 * H, K)
-        q = h.new_empty(5, H, B)  # the factors q_g, q_i, q_f, q_o, p; the first four become da_t
+        (_, K, B), H, D = he.shape, len(W_hT), ctx.input_size
+        every, exact = grad_h is None or grad_h.dim() == 3, he.dtype == h.dtype
+        dh, dc = h.new_zeros(2, H, B)
+        if not every:
+            dh.copy_(grad_h.t())
+        q = h.new_empty(5, H, B)  # the factors q_g, q_i, q_f, q_o, p; the first four become da_t, but for 2 da_f
         da, q_gif, q_ifo, q_o, q_g_p, p = q[:4].view(4 * H, B), q[:3], q[1:4], q[3], q[::4], q[4]
+        dW = h.new_zeros(4 * H, K)
         for t in reversed(range(len(steps))):
-            ifo, g_c_tanh, io, g_tanh, f, he_old = steps[t][1]
+            ifo, g_c_tanh, io, g_tanh, f, he_old_T = steps[t][1]
             if every and grad_h is not None:
-                dh = dh + grad_h[:, t].t()
+                dh += grad_h[:, t].t()
             if grad_c is not None:
                 dc += grad_c[:, t].t()
             sigmoid_backward(g_c_tanh, ifo, grad_input=q_ifo)
@@ -187,15 +174,16 @@ class ThroughTime(torch.autograd.Function):
             q_gif.mul_(dc)  # (5), (1)-(3)
             q_o.mul_(dh)  # (6), (4)
             dc.mul_(f)
-            rounded = da if he.dtype == da.dtype else da.to(he.dtype)
-            if t:
-                dW.add_(product(rounded, he_old))
-                dh = product(W_hT, rounded.t())
-                if dh.dtype != dc.dtype:
-                    dh = dh.to(dc.dtype)
-            else:  # h_0 = 0 adds nothing to dW_h, and nobody asks for its own derivative
-                dW[:, H:].add_(product(rounded, he_old[H:]))
-        d_table = dW[:, H:].contiguous()  # one digit of each row was 1: the bias's derivative is the sum over digits
+            dW_t = dW if t else dW[:, H:]
+            if exact:
+                dW_t.addmm_(da, he_old_T)
+                torch.mm(W_hT, da, out=dh)
+            else:
+                rounded = da.to(he.dtype)
+                dW_t += torch.mm(rounded, he_old_T)
+                dh.copy_(torch.mm(W_hT, rounded))
+        dW[2 * H : 3 * H] /= 2
+        d_table = dW[:, H : H + D].contiguous()  # one digit of each row was 1: the bias's derivative is the sum of them
         return None, None, None, None, *dW[:, :H].chunk(4), *d_table.chunk(4), *d_table.sum(1).chunk(4)
 
 

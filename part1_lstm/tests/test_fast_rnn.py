@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-import fast_lstm
 from fast_rnn import FastRNN
 from rnn import VanillaRNN
 
@@ -34,16 +33,7 @@ def last_loss(model, digits):
     return F.cross_entropy(model(digits), digits[:, 0])
 
 
-@pytest.fixture(params=["oneDNN", "matmul"])
-def either_product(request, monkeypatch):
-    if request.param == "matmul":
-        monkeypatch.setattr(fast_lstm, "ONEDNN", None)
-    elif fast_lstm.ONEDNN is None:
-        pytest.skip("this torch has no oneDNN operator")
-
-
 @pytest.mark.parametrize(("batch", "time"), [(1, 1), (7, 2), (33, 10), (5, 60)])
-@pytest.mark.usefixtures("either_product")
 def test_outputs_states_and_gradients_equal_the_equations(batch, time):
     model, fast = pair()
     digits = digits_of(batch, time)
