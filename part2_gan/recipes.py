@@ -46,7 +46,7 @@ RECIPES = {
     "beta1": ("... Adam's beta1 0", [*AVERAGE, "--beta1", "0"]),
     "batch": ("... batch 128, lr 4e-4", [*AVERAGE, "--batch-size", "128", "--lr", "4e-4"]),
     "falling": ("... learning rate falling to 0", [*AVERAGE, "--decay-from", "0"]),
-    "penalty": ("... gradient penalty on D", [*AVERAGE, "--gradient-penalty", "0.1"]),
+    "penalty": ("... gradient penalty .3 on D", [*AVERAGE, "--gradient-penalty", "0.3"]),
 }
 GRID_CELLS = {"report": ("balanced", 0.4, 0.8), "report_eps": ("balanced", 0.4, 1e-5), "wide": ("initial", 0.0, 1e-5)}
 COLOURS = ["#000000", "#999999", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255"]
