@@ -58,6 +58,7 @@ if $quick; then
     study=(--limit 10000 --epochs-initial 5 --epochs-balanced 20)
     latent=(--confidence 0.5)
     beyond=(--lengths 7 --seeds 1 --epochs 4 --updates 100 --long-lengths 15 --long-seeds 1 --long-epochs 4)
+    beyond+=(--far-lengths 20 --farthest-lengths 25 --far-epochs 2)
     length3=(--seeds 1 --updates 100)
     gradients=(--seeds 1 --epochs 4 --train-length 15 --input-length 30)
     grid=(--limit 5000 --seeds 1 --epochs 2)

@@ -1,6 +1,6 @@
 """Beyond figure 1: how much of it is the cell, and how much optimizer, protocol, budget, length and forget bias?
 
-    python beyond.py                                          all three studies, see below
+    python beyond.py                                          all studies, see below
     python beyond.py --studies long --long-lengths 150 200 --forget-biases 1 5
     torchrun --nproc-per-node 4 beyond.py                     the runs shared out over processes, or over machines
 
@@ -11,15 +11,18 @@
                  forget gate. With bias b the cell state keeps about sigmoid(b)**T of what it held T steps before, so
                  the bias that helps may grow with log T (Tallec & Ollivier 2018, Can recurrent neural networks warp
                  time?)
+    far          the same where a run costs minutes, so with fewer epochs, and at the farthest lengths only for the LSTM
+                 whose forget gate begins open
 
 The runs lie below OUT_DIR/compare like those of compare.py, which are not repeated; nor are others that are finished: a
 stopped sweep goes on with the same command (sweep.py).
 
 At the end: OUT_DIR/beyond.json (every run, and the summary of each group of seeds as in compare.json; the studies that
 --studies leaves out stay in it as they were) and in FIGURES_DIR protocols.png (optimizers, fresh), updates_to_99.png
-(optimizers) and long_lengths.png (long).
+(optimizers) and long_lengths.png (long and far, whatever beyond.json has of them).
 """
 
+import argparse
 import json
 import math
 import time
@@ -32,9 +35,9 @@ from compare import COLOURS, LABELS, LENGTHS, draw_runs, seeds_text, source_text
 from sweep import COLUMNS, add_sweep_options, longest_first, one_run, outcome, summarise, train_sweep
 from utils import InputError, Parser, number, run, save_figure, save_json
 
-STUDIES = ["optimizers", "fresh", "long"]
-LONG_LENGTHS = [35, 50, 75, 100]
-FORGET_BIASES = [1.0, 4.0]  # the usual one, and about log T of these lengths
+STUDIES = ["optimizers", "fresh", "long", "far"]
+LONG_LENGTHS, FAR_LENGTHS, FARTHEST_LENGTHS = [35, 50], [75, 100], [200]
+FORGET_BIASES = [4.0]  # about log T of these lengths
 KEYS = ["study", "cell", "optimizer", "protocol", "forget_bias", "input_length"]  # runs that agree in them are a group
 OPTIMIZER_LABELS = {"rmsprop": "RMSprop", "adam": "Adam"}
 FURTHER_COLOURS = ["#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # with those of the cells, a colour-blind safe set
@@ -52,14 +55,23 @@ def parse_args(argv=None):
     parser.add_argument(
         "--long-lengths", nargs="+", type=length, default=LONG_LENGTHS, help="lengths of the study long"
     )
-    parser.add_argument("--long-seeds", type=number(int, low=1, high=1000), default=3, help="seeds of the study long")
+    parser.add_argument("--far-lengths", nargs="+", type=length, default=FAR_LENGTHS, help="lengths of the study far")
+    parser.add_argument(
+        "--farthest-lengths",
+        nargs="*",
+        type=length,
+        default=FARTHEST_LENGTHS,
+        help="further lengths of the study far, for the LSTM with --forget-biases",
+    )
+    parser.add_argument("--long-seeds", type=number(int, low=1, high=1000), default=3, help="seeds of long and far")
     parser.add_argument("--long-epochs", type=number(int, low=1), default=100, help="at most so many in the study long")
+    parser.add_argument("--far-epochs", type=number(int, low=1), default=50, help="at most so many in the study far")
     parser.add_argument(
         "--forget-biases",
         nargs="+",
         type=train.FORGET_BIAS,
         default=FORGET_BIASES,
-        help="forget biases of the study long",
+        help="forget biases of the studies long and far",
     )
     return parser.parse_args(argv)
 
@@ -74,10 +86,13 @@ def groups(args):
         for cell, optimizer in (("lstm", "rmsprop"), ("rnn", "rmsprop"), ("rnn", "adam")):
             options = {"cell": cell, "optimizer": optimizer, "protocol": "fresh"}
             yield "fresh", args.lengths, args.seeds, options
-    if "long" in args.studies:
-        for cell, bias in [("rnn", None), ("lstm", None), *(("lstm", bias) for bias in args.forget_biases)]:
-            options = {"cell": cell, "forget_bias": bias, "epochs": args.long_epochs}
-            yield "long", args.long_lengths, args.long_seeds, options
+    for cell, bias in [("rnn", None), ("lstm", None), *(("lstm", bias) for bias in args.forget_biases)]:
+        options = {"cell": cell, "forget_bias": bias}
+        if "long" in args.studies:
+            yield "long", args.long_lengths, args.long_seeds, options | {"epochs": args.long_epochs}
+        if "far" in args.studies:
+            lengths = args.far_lengths + ([] if bias is None else args.farthest_lengths)
+            yield "far", lengths, args.long_seeds, options | {"epochs": args.far_epochs}
 
 
 def plan(args):
@@ -196,10 +211,15 @@ def plot_updates(runs, summary, args, path):
     save_figure(figure, path, f"beyond.py: {seeds_text(args.seed, args.seeds)}, {source_text(args)}")
 
 
-def plot_long(runs, summary, args, path):
-    """Write success rate, with its Wilson interval, and accuracy over long lengths to `path`."""
-    lengths = sorted(set(args.long_lengths))
-    biases = list(dict.fromkeys(args.forget_biases))
+def plot_long(result, path):
+    """Write success rate, with its Wilson interval, and accuracy over long lengths to `path`.
+
+    `result` is what beyond.json holds: its studies long and far are drawn together.
+    """
+    runs, summary = ([e for e in result[part] if e["study"] in ("long", "far")] for part in ("runs", "summary"))
+    lengths = sorted({row["input_length"] for row in summary})
+    biases = sorted({row["forget_bias"] for row in summary} - {None})
+    summary.sort(key=lambda row: row["input_length"])
     series = [("rnn", None, LABELS["rnn"], COLOURS["rnn"]), ("lstm", None, LABELS["lstm"], COLOURS["lstm"])]
     for place, bias in enumerate(biases):
         colour = FURTHER_COLOURS[place % len(FURTHER_COLOURS)]
@@ -207,7 +227,7 @@ def plot_long(runs, summary, args, path):
     aside = max(lengths[-1] / lengths[0], 1.5) ** 0.017  # a factor: sets dots apart on a logarithmic axis
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.6), layout="constrained")
     for place, (cell, bias, label, colour) in enumerate(series):
-        which = {"study": "long", "cell": cell, "forget_bias": bias}
+        which = {"cell": cell, "forget_bias": bias}
         factor = aside ** (place - (len(series) - 1) / 2)
         rows, own = chosen(summary, **which), chosen(runs, **which)
         x, rate = [row["input_length"] * factor for row in rows], [row["success_rate"] for row in rows]
@@ -218,15 +238,24 @@ def plot_long(runs, summary, args, path):
         x = [entry["input_length"] * factor for entry in own]
         right.scatter(x, [entry["accuracy"] for entry in own], s=30, color=colour, alpha=0.75, linewidth=0)
     right.axhline(0.1, color="0.5", linewidth=1.2, linestyle=":", zorder=1, label="random guess")
-    left.set(title="success rate and its 95 % interval", ylabel=f"share of runs that reached {args.stop_at:g}")
+    left.set(title="success rate and its 95 % interval", ylabel="share of runs that reached 99 %")
     right.set(title="every run, and medians", ylabel="best validation accuracy")
     for axes in (left, right):
         axes.set(xlabel="sequence length T (digits read)", xscale="log", ylim=(-0.03, 1.04))
         axes.set_xticks(lengths, [str(length) for length in lengths])
         axes.minorticks_off()
     figure.legend(loc="outside upper center", ncols=4, fontsize=9)
-    own = type(args)(**vars(args) | {"epochs": args.long_epochs})
-    source = f"beyond.py: {seeds_text(args.seed, args.long_seeds)}, {args.optimizer}, {source_text(own)}"
+    used = {
+        study: argparse.Namespace(**result["studies"][study]["config"])
+        for study in ("long", "far")
+        if study in result["studies"]
+    }
+    budgets = {study: getattr(config, f"{study}_epochs") for study, config in used.items()}
+    config = next(iter(used.values()))
+    config.epochs = " or ".join(str(n) for n in sorted(set(budgets.values()), reverse=True))
+    source = f"beyond.py: {seeds_text(config.seed, config.long_seeds)}, {config.optimizer}, {source_text(config)}"
+    if len(used) > 1:
+        source += f" ({budgets['far']} at {min(used['far'].far_lengths)} digits and more)"
     save_figure(figure, path, source)
 
 
@@ -247,15 +276,6 @@ def main(argv=None):
         own = {name: result["config"][name] for name in [*KEYS[1:], "seed"]}
         runs.append({"study": study} | own | {name: result[name] for name in COLUMNS})
     summary = summarise(runs, KEYS)
-    figures = []
-    for name, studies, plot in (
-        ("protocols", {"optimizers", "fresh"}, plot_protocols),
-        ("updates_to_99", {"optimizers"}, plot_updates),
-        ("long_lengths", {"long"}, plot_long),
-    ):
-        if studies & set(args.studies):
-            figures.append(args.figures_dir / f"{name}.png")
-            plot(runs, summary, args, figures[-1])
     summary_path = args.out_dir / "beyond.json"
     known = json.loads(summary_path.read_text()) if summary_path.exists() else {}
     header |= {"seconds": time.perf_counter() - start}
@@ -263,6 +283,17 @@ def main(argv=None):
     for part, own in ("summary", summary), ("runs", runs):
         result[part] = [entry for entry in known.get(part, []) if entry["study"] not in args.studies] + own
     save_json(summary_path, result)
+    figures = []
+    for name, studies, plot in (
+        ("protocols", {"optimizers", "fresh"}, plot_protocols),
+        ("updates_to_99", {"optimizers"}, plot_updates),
+    ):
+        if studies & set(args.studies):
+            figures.append(args.figures_dir / f"{name}.png")
+            plot(runs, summary, args, figures[-1])
+    if {"long", "far"} & set(args.studies):
+        figures.append(args.figures_dir / "long_lengths.png")
+        plot_long(result, figures[-1])
     for row in summary:
         bias = "" if row["forget_bias"] is None else f"bias {row['forget_bias']:g}"
         print(
