@@ -62,10 +62,11 @@ if $quick; then
     length3=(--seeds 1 --updates 100)
     gradients=(--seeds 1 --epochs 4 --train-length 15 --input-length 30)
     grid=(--limit 5000 --seeds 1 --epochs 2)
+    recipes=(--limit 5000 --seeds 1 --epochs 2 --recipes report average penalty --final-epochs 2 --studies changes)
     rates=(--tries 4000)
 else
     figures=figures figures1=figures part1=results/part1_lstm part2=results/part2_gan
-    compare=() classifier=() study=() latent=() beyond=() length3=() grid=() rates=()
+    compare=() classifier=() study=() latent=() beyond=() length3=() grid=() recipes=() rates=()
     gradients=(--train-length 100 25 --forget-bias 4)
     if [ "$dataset" != mnist ]; then figures=figures/$dataset; fi
 fi
@@ -75,7 +76,7 @@ networks=(--checkpoint "$part2/generator.pt" --classifier "$part2/classifier.pt"
 
 # Minutes that each step takes on two cores, for the remaining time.
 if $quick; then minutes=(1 0 1 0 0 0 0 0); else minutes=(6 1 42 1 0 0 0 0); fi
-if $deep; then if $quick; then minutes+=(1 0 0 1 0 0 0); else minutes+=(150 4 40 90 2 1 1); fi; fi
+if $deep; then if $quick; then minutes+=(1 0 0 1 1 0 0 0); else minutes+=(150 4 40 45 150 2 1 1); fi; fi
 number=0
 step() { # title, command ...
     local left=0 m
@@ -109,6 +110,8 @@ if $deep; then
     step "Gradients and gates" part1_lstm/gradients.py "${in1[@]}" "${gradients[@]}"
     step "What makes the discriminator overpower the generator" part2_gan/grid.py "${on_data[@]}" \
         --classifier "$part2/classifier.pt" "${grid[@]}"
+    step "What makes the digits better" part2_gan/recipes.py "${on_data[@]}" --classifier "$part2/classifier.pt" \
+        "${recipes[@]}"
     for study in interpolate_rates arithmetic_rates directions; do
         step "The latent space in numbers: $study" part2_gan/$study.py --dataset "$dataset" --out-dir "$part2" \
             --figures-dir "$figures" --checkpoints "$part2/generator.pt" --classifier "$part2/classifier.pt" \

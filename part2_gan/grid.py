@@ -283,14 +283,15 @@ def main():
     for name, figure in figures.items():
         utils.save_figure(figure, args.figures_dir / f"{name}.png", source, args.dataset)
         print(f"figure: {args.figures_dir / name}.png")
-    texts = [*sentences(effects), near_log2(looks)]
-    print(*texts, sep="\n")
+    texts, near = sentences(effects), near_log2(looks)
+    print(*texts, near, sep="\n")
     utils.save_json(
         args.out_dir / "grid.json",
         {
             "runs": outcomes,
             "effects": {q: dict(zip(FACTORS, found, strict=True)) for q, found in effects.items()},
             "sentences": texts,
+            "near_log2": near,
             "config": {
                 name: getattr(args, name) for name in ("epochs", "seeds", "seed", "batch_size", "dataset", "limit")
             },

@@ -132,6 +132,8 @@ def losses_tell_quality(results):
         f"the run whose G loss ends at {last(results, 'balanced')['g_loss']:.2f} has Frechet distance "
         f"{balanced['frechet_distance']:.1f}, one that ends at {g:.2f} has {other['frechet_distance']:.1f}"
     )
+    if results["grid"]:
+        measured += f". {results['grid']['near_log2']}"
     return measured, grade(balanced["frechet_distance"] < other["frechet_distance"])
 
 
@@ -303,7 +305,14 @@ SECTIONS = [
     ("Figure 5: samples over the epochs", "fig5_progression", "study.py", "Always the same 25 latents, in eval mode."),
     ("Samples and their nearest training digits", "nearest_neighbours", "evaluate.py",
      "Copies of training digits would stand out by their distance."),
-    ("What makes D overpower G", "overpowering", "grid.py", "Width, dropout and eps, each turned by itself."),
+    ("What makes D overpower G", "overpowering", "grid.py", "Width, dropout and eps turned one by one, a dot a run."),
+    ("... over the epochs", "overpowering_curves", "grid.py", "D's accuracy, and what the samples are worth."),
+    ("Losses near log 2, and quality", "losses_and_quality", "grid.py",
+     "A dot a look at the samples of a run; the larger, the later. Near log 2 there are good ones and bad ones."),
+    ("Where the gradient vanishes", "minimax", "grid.py",
+     "Left the formulas, right what reached G: the gradient of equation (7) as written goes with D(G(z))."),
+    ("One change at a time", "recipes", "recipes.py", "Equal epochs, the same two networks."),
+    ("The best recipe in full", "best", "recipes.py", "Beside the report's own."),
     ("Figure 6: interpolation", "fig6_interpolation", "interpolate.py", "Two pairs of latents: examples, not rates."),
     ("From 7 to 6, many times", "interpolation_7_6", "interpolate_rates.py", "What is read along the way."),
     ("The middle between any two digits", "interpolation_pairs", "interpolate_rates.py", "Framed: a third digit."),
