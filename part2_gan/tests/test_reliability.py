@@ -320,10 +320,11 @@ from fast_gan import FastGAN
 from gan import DISCRIMINATORS, Discriminator, Generator
 def fresh():
     torch.manual_seed(0)
-    gan = FastGAN(Generator(), Discriminator(**DISCRIMINATORS["initial"]))
+    networks = Generator().double(), Discriminator(**DISCRIMINATORS["initial"]).double()
+    gan = FastGAN(*networks, precision=torch.float64)
     return gan, [torch.optim.SGD([flat.parameter], lr=0.1) for flat in gan.flats]
 torch.manual_seed(1)
-real, z = torch.rand(16, 784) * 2 - 1, torch.randn(16, 100)
+real, z = torch.rand(16, 784).double() * 2 - 1, torch.randn(16, 100).double()
 real[1::2], z[1::2] = -real[::2], z[::2]  # as many of each z on both sides, but other digits
 alone, shared = fresh(), fresh()
 alone_row = train.train_step(*alone, real, z)
@@ -331,9 +332,9 @@ dist.init_process_group("gloo")
 row = train.train_step(*shared, real[dist.get_rank()::2], z[dist.get_rank()::2])
 train.average([row])
 for one, other in zip(alone[0].flats, shared[0].flats):
-    torch.testing.assert_close(one.parameter, other.parameter, rtol=0, atol=1e-7)
-    torch.testing.assert_close(one.parameter.grad, other.parameter.grad, rtol=0, atol=1e-6)
-torch.testing.assert_close(row[:5], alone_row[:5], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(one.parameter, other.parameter, rtol=0, atol=1e-12)
+    torch.testing.assert_close(one.parameter.grad, other.parameter.grad, rtol=0, atol=1e-12)
+torch.testing.assert_close(row, alone_row, rtol=1e-9, atol=1e-12)
 print("same gradients")
 """
 
