@@ -3,6 +3,8 @@
     python train.py                                     # the balanced networks, 200 epochs of MNIST
     python train.py --arch initial --epochs 50          # the discriminator that the report began with
     python train.py --arch initial --bn-eps 0.8 --epochs 50   # ... with the BatchNorm slip that makes it overpower G
+    python train.py --recipe best                       # the best digits that these two networks gave, in 60 epochs
+    python train.py --recipe report --seed 1            # figure 4 again, with another seed
     python train.py --dataset typeset --limit 6000 --epochs 3 # a try without any download
     python train.py --resume                            # go on after a stop, as if there had been none
     torchrun --nproc-per-node 2 train.py                # data-parallel: every process takes its share of each batch
