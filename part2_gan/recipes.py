@@ -60,6 +60,7 @@ def parse_args(argv=None):
     count = utils.number(int, low=1)
     parser.add_argument("--studies", nargs="+", choices=STUDIES, default=STUDIES, help="what to train and draw")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="the changes to train")
+    parser.add_argument("--final", nargs="+", choices=FINAL, default=list(FINAL), help="the recipes of the study final")
     parser.add_argument("--epochs", type=count, default=10, help="epochs of every run of the study changes")
     parser.add_argument("--final-epochs", type=count, help="epochs of the final runs (default: as the recipes have it)")
     parser.add_argument("--seeds", type=count, default=3, help="runs a recipe")
@@ -85,7 +86,7 @@ def plan(args):
         shared = pass_on(args, "classifier", "out_dir")
         if args.final_epochs:
             shared += ["--epochs", args.final_epochs]
-        for recipe in FINAL:
+        for recipe in args.final:
             epochs = args.final_epochs or train.RECIPES[recipe]["epochs"]
             own = ["--recipe", recipe, "--evaluate-every", FINAL_LOOKS, "--grid-epochs", 1, max(1, epochs // 2)]
             for seed in seeds:
@@ -150,7 +151,7 @@ def changes(args):
 
 
 def final(args):
-    """Measure, draw and return what the final runs came to: an entry a recipe, with the ratio of their medians."""
+    """Measure, draw and return what the final runs came to: an entry a recipe, and the ratio of their medians."""
     device = utils.pick_device(args.device, args.threads)
     path = args.classifier or utils.subfolder(utils.RESULTS, args.dataset) / "classifier.pt"
     classifier, _ = load_classifier(path, device)
@@ -159,8 +160,8 @@ def final(args):
     reference = metrics.reference(features, probabilities)
     digits = metrics.manifold(metrics.spread(features, 5000))
     entries = {}
-    for recipe, what in FINAL.items():
-        runs = {}
+    for recipe in args.final:
+        what, runs = FINAL[recipe], {}
         for seed in range(args.seed, args.seed + args.seeds):
             folder = args.out_dir / final_folder(recipe, seed)
             result = load_result(folder)
@@ -173,21 +174,23 @@ def final(args):
         ends = [run["end"] for run in runs.values()]
         median = {name: statistics.median(end[name] for end in ends) for name in ends[0]}
         entries[recipe] = {"what": what, "options": train.RECIPES[recipe], "median": median, "runs": runs}
-    ratio = entries["best"]["median"]["frechet_distance"] / entries["report"]["median"]["frechet_distance"]
-    print(f"Frechet distance, best / report: {ratio:.3f} (medians of {args.seeds} seeds)")
     figure = draw_final(entries)
     source = f"recipes.py: {utils.TITLES[args.dataset]}; {args.seeds} seeds from {args.seed} of each recipe; "
     source += "right: after the last epoch, 10,000 samples, precision and recall of 5,000"
     utils.save_figure(figure, args.figures_dir / "best.png", source, args.dataset)
     print(f"figure: {args.figures_dir / 'best.png'}")
-    return entries | {"ratio": ratio}
+    if len(entries) == 2:
+        best, report = (entries[recipe]["median"]["frechet_distance"] for recipe in ("best", "report"))
+        entries["ratio"] = best / report
+        print(f"Frechet distance, best / report: {best / report:.3f} (medians of {args.seeds} seeds)")
+    return entries
 
 
 def draw_final(entries):
     """Left: Frechet distance over the epochs, a line a seed. Right: precision and recall at the end, a dot a seed."""
     figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     for (recipe, what), colour in zip(FINAL.items(), ("#D55E00", "#0072B2"), strict=True):
-        for n, run in enumerate(entries[recipe]["runs"].values()):
+        for n, run in enumerate(entries[recipe]["runs"].values() if recipe in entries else ()):
             points = [(entry["epoch"], entry["frechet_distance"]) for entry in run["quality"]]
             left.plot(*zip(*points, strict=True), color=colour, marker=".", label=what if n == 0 else None)
             right.scatter(run["end"]["precision"], run["end"]["recall"], color=colour, label=what if n == 0 else None)
@@ -207,7 +210,10 @@ def main():
     path = args.out_dir / "recipes.json"
     sections = json.loads(path.read_text()) if path.exists() else {}
     for study in args.studies:
-        config = {name: getattr(args, name) for name in ("epochs", "final_epochs", "seeds", "seed", "dataset", "limit")}
+        config = {
+            name: getattr(args, name)
+            for name in ("epochs", "final_epochs", "final", "seeds", "seed", "dataset", "limit")
+        }
         found = {"changes": changes, "final": final}[study](args)
         sections[study] = {study: found, "config": config, "provenance": utils.provenance(torch.device("cpu"))}
     utils.save_json(path, sections)
