@@ -195,8 +195,11 @@ def draw_final(entries):
             left.plot(*zip(*points, strict=True), color=colour, marker=".", label=what if n == 0 else None)
             right.scatter(run["end"]["precision"], run["end"]["recall"], color=colour, label=what if n == 0 else None)
     left.set(xlabel="epoch", ylabel="Frechet distance of samples", yscale="log")
+    left.yaxis.set_major_locator(utils.plt.LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_locator(utils.plt.NullLocator())
     right.set(xlabel="precision: samples that look like digits", ylabel="recall: digits that could be samples")
-    right.set(xlim=(0, 1), ylim=(0, 1))
+    right.set(xlim=(0.4, 1), ylim=(0.4, 1))
     left.legend()
     right.legend(loc="lower left")
     return figure
