@@ -111,7 +111,7 @@ def parse_args(argv=None):
     parser = Parser("Measure runs a minute: the sweep against the usual script.")
     length = number(int, low=1, high=dataset.MAX_INPUT_LENGTH)
     parser.add_argument("--lengths", type=length, nargs="+", default=[11, 15, 19, 25], help="digits that are read")
-    parser.add_argument("--epochs", type=number(int, low=1), default=3, help="passes over the data in each run")
+    parser.add_argument("--epochs", type=number(int, low=1), default=6, help="passes over the data in each run")
     parser.add_argument("--rounds", type=number(int, low=1), default=3, help="times that each peer does all runs")
     parser.add_argument(
         "--workers", type=number(int, low=1), default=os.cpu_count() or 1, help="processes of the sweep"
