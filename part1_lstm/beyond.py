@@ -65,7 +65,7 @@ def parse_args(argv=None):
     )
     parser.add_argument("--long-seeds", type=number(int, low=1, high=1000), default=3, help="seeds of long and far")
     parser.add_argument("--long-epochs", type=number(int, low=1), default=100, help="at most so many in the study long")
-    parser.add_argument("--far-epochs", type=number(int, low=1), default=50, help="at most so many in the study far")
+    parser.add_argument("--far-epochs", type=number(int, low=1), default=20, help="at most so many in the study far")
     parser.add_argument(
         "--forget-biases",
         nargs="+",
