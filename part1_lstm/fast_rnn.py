@@ -49,7 +49,9 @@ class ThroughTime(torch.autograd.Function):
         W_hh, he = ctx.saved_tensors
         (_, K, B), H, every = he.shape, len(W_hh), grad_h.dim() == 3
         W_hhT, dW, da = W_hh.t().contiguous(), he.new_zeros(H, K), he.new_empty(H, B)
-        dh = he.new_zeros(H, B) if every else grad_h.t().contiguous()
+        dh = he.new_zeros(H, B)
+        if not every:
+            dh.copy_(grad_h.t())  # a copy: dh is written to
         states = list(zip(he.transpose(1, 2).unbind(), he[1:, :H].unbind(), strict=False))
         for t in reversed(range(len(states))):
             old_T, h = states[t]

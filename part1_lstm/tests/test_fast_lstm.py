@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-import torch.nn.functional as F
+from comparing import assert_near, digits_of, gradients, last_loss
 from torch.func import functional_call
 
 from fast_lstm import FastLSTM, Loan
@@ -19,22 +19,6 @@ def pair(hidden=32, seed=0):
     model, fast = LSTM(hidden_size=hidden), FastLSTM(hidden_size=hidden)
     fast.load_state_dict(model.state_dict())
     return model, fast
-
-
-def digits_of(batch, time, below=10, seed=1):
-    return torch.randint(below, (batch, time), generator=torch.Generator().manual_seed(seed))
-
-
-def gradients(loss, model, **options):
-    return torch.autograd.grad(loss, list(model.parameters()), **options)
-
-
-def assert_near(found, expected, atol=1e-5):
-    torch.testing.assert_close(found, expected, rtol=0, atol=atol)
-
-
-def last_loss(model, digits):
-    return F.cross_entropy(model(digits), digits[:, 0])
 
 
 @pytest.mark.parametrize(("batch", "time"), [(1, 1), (7, 2), (33, 10), (5, 60)])
