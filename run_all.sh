@@ -62,7 +62,7 @@ if $quick; then
     length3=(--seeds 1 --updates 100)
     gradients=(--seeds 1 --epochs 4 --train-length 15 --input-length 30)
     grid=(--limit 5000 --seeds 1 --epochs 2)
-    recipes=(--limit 5000 --seeds 1 --epochs 2 --recipes report average penalty --final-epochs 2 --studies changes)
+    recipes=(--limit 5000 --seeds 1 --epochs 2 --recipes as_reported average penalty --final-epochs 2 --studies changes)
     rates=(--tries 4000)
 else
     figures=figures figures1=figures part1=results/part1_lstm part2=results/part2_gan
@@ -75,53 +75,91 @@ on_data=(--dataset "$dataset" --out-dir "$part2" --figures-dir "$figures")
 networks=(--checkpoint "$part2/generator.pt" --classifier "$part2/classifier.pt" "${latent[@]}")
 
 # Minutes that each step takes on two cores, for the remaining time.
-if $quick; then minutes=(1 0 1 0 0 0 0 0); else minutes=(6 1 42 1 0 0 0 0); fi
-if $deep; then if $quick; then minutes+=(1 0 0 1 1 0 0 0); else minutes+=(150 4 40 40 100 2 1 1); fi; fi
+if $quick; then minutes=(0 1 1 0 0 0 0); else minutes=(1 12 20 8 1 0 0); fi
+if $deep; then if $quick; then minutes+=(1 0 0 1 1 0 0 0); else minutes+=(150 4 40 40 180 4 4 2); fi; fi
+minutes+=(0 0)
 number=0
+times=()
 step() { # title, command ...
-    local left=0 m
+    local left=0 m start=$SECONDS title=$1
     for m in "${minutes[@]:$number}"; do left=$((left + m)); done
     number=$((number + 1))
     echo
-    echo "[$number/${#minutes[@]}] $1 (about $left min to go on two cores; $((SECONDS / 60)) min since the start)"
+    echo "[$number/${#minutes[@]}] $title (about $left min to go on two cores; $((SECONDS / 60)) min since the start)"
     shift
-    "$PYTHON" "$@"
+    "$@"
+    times+=("$(printf '%4d:%02d  %s' $(((SECONDS - start) / 60)) $(((SECONDS - start) % 60)) "$title")")
 }
-step "Figure 1: LSTM and RNN on palindromes" \
-    part1_lstm/compare.py --out-dir "$part1" --figures-dir "$figures1" "${compare[@]}"
-if [ ! -e "$part2/.classifier_is_new" ]; then # the classifier.pt of the repository does not count
-    step "The reader of digits" part2_gan/classifier.py "${on_data[@]}" "${classifier[@]}"
+
+read_digits() {
+    if [ -e "$part2/.classifier_is_new" ]; then return; fi # the classifier.pt of the repository does not count
+    "$PYTHON" part2_gan/classifier.py "${on_data[@]}" "${classifier[@]}"
     touch "$part2/.classifier_is_new"
-else
-    number=$((number + 1))
-fi
-step "Figures 2 to 5: the GANs" part2_gan/study.py "${on_data[@]}" --classifier "$part2/classifier.pt" "${study[@]}"
-step "The samples, measured" part2_gan/evaluate.py "${on_data[@]}" "${networks[@]:0:4}"
-for name in initial initial_eps1e-5; do
-    "$PYTHON" part2_gan/evaluate.py "${on_data[@]}" --name "$name" --checkpoint "$part2/$name/checkpoint.pt" \
-        --classifier "$part2/classifier.pt"
-done
-step "Figure 6: interpolation" part2_gan/interpolate.py "${on_data[@]}" "${networks[@]}"
-step "Figures 7 and 8: vector arithmetic" part2_gan/arithmetic.py "${on_data[@]}" "${networks[@]}"
+}
+
+# The balanced GAN is the longest run and takes one core all the time: it trains in the background, everything else
+# beside it on the other cores.
+others=$(("$("$PYTHON" -c 'import os; print(os.cpu_count())')" - 1))
+if [ "$others" -lt 1 ]; then others=1; fi
+study=("$PYTHON" part2_gan/study.py "${on_data[@]}" --classifier "$part2/classifier.pt" "${study[@]}")
+wait_for_balanced() {
+    tail -n 1 -f "$part2/balanced.log" &
+    local shown=$! status=0
+    wait "$balanced" || status=$?
+    sleep 1
+    kill "$shown"
+    if [ "$status" -ne 0 ]; then
+        echo "run_all.sh: the balanced GAN stopped; see $part2/balanced.log" >&2
+        return "$status"
+    fi
+}
+
+draw_and_measure() {
+    "${study[@]}"
+    "$PYTHON" part2_gan/evaluate.py "${on_data[@]}" "${networks[@]:0:4}"
+    for name in initial control; do
+        "$PYTHON" part2_gan/evaluate.py "${on_data[@]}" --name "$name" --checkpoint "$part2/$name/checkpoint.pt" \
+            --classifier "$part2/classifier.pt"
+    done
+}
+
+step "The reader of digits" read_digits
+"${study[@]}" --runs balanced --workers 1 > "$part2/balanced.log" 2>&1 &
+balanced=$!
+trap 'kill "$balanced" 2> /dev/null || true' EXIT # a background process does not hear Ctrl-C
+step "Figure 1: LSTM and RNN on palindromes" "$PYTHON" \
+    part1_lstm/compare.py --out-dir "$part1" --figures-dir "$figures1" --workers "$others" --threads 1 "${compare[@]}"
+step "The first discriminator, and the control run" "${study[@]}" --runs initial control --workers "$others"
+step "The balanced discriminator, in the background so far" wait_for_balanced
+trap - EXIT
+step "Figures 2 to 5, and what the samples are worth" draw_and_measure
+step "Figure 6: interpolation" "$PYTHON" part2_gan/interpolate.py "${on_data[@]}" "${networks[@]}"
+step "Figures 7 and 8: vector arithmetic" "$PYTHON" part2_gan/arithmetic.py "${on_data[@]}" "${networks[@]}"
 if $deep; then
     in1=(--out-dir "$part1" --figures-dir "$figures1")
-    step "Beyond figure 1: optimizers, protocols, long inputs" part1_lstm/beyond.py "${in1[@]}" "${beyond[@]}"
-    step "Three digits" part1_lstm/length3.py "${in1[@]}" "${length3[@]}"
-    step "Gradients and gates" part1_lstm/gradients.py "${in1[@]}" "${gradients[@]}"
-    step "What makes the discriminator overpower the generator" part2_gan/grid.py "${on_data[@]}" \
+    step "Beyond figure 1: optimizers, protocols, long inputs" "$PYTHON" part1_lstm/beyond.py "${in1[@]}" "${beyond[@]}"
+    step "Three digits" "$PYTHON" part1_lstm/length3.py "${in1[@]}" "${length3[@]}"
+    step "Gradients and gates" "$PYTHON" part1_lstm/gradients.py "${in1[@]}" "${gradients[@]}"
+    step "What makes the discriminator overpower the generator" "$PYTHON" part2_gan/grid.py "${on_data[@]}" \
         --classifier "$part2/classifier.pt" "${grid[@]}"
-    step "What makes the digits better" part2_gan/recipes.py "${on_data[@]}" --classifier "$part2/classifier.pt" \
-        "${recipes[@]}"
+    step "What makes the digits better" "$PYTHON" part2_gan/recipes.py "${on_data[@]}" \
+        --classifier "$part2/classifier.pt" "${recipes[@]}"
+    generators=("$part2/generator.pt")
+    for folder in "$part2"/report_seed[0-9]*; do # the same recipe with other seeds, from recipes.py
+        if [ -e "$folder/result.json" ]; then generators+=("$folder/checkpoint.pt"); fi
+    done
     for study in interpolate_rates arithmetic_rates directions; do
-        step "The latent space in numbers: $study" part2_gan/$study.py --dataset "$dataset" --out-dir "$part2" \
-            --figures-dir "$figures" --checkpoints "$part2/generator.pt" --classifier "$part2/classifier.pt" \
+        step "The latent space in numbers: $study" "$PYTHON" part2_gan/$study.py --dataset "$dataset" --out-dir "$part2" \
+            --figures-dir "$figures" --checkpoints "${generators[@]}" --classifier "$part2/classifier.pt" \
             "${latent[@]}" "${rates[@]}"
     done
 fi
-step "Part 1: what became of the report's claims" part1_lstm/report.py --out-dir "$part1" --figures-dir "$figures1"
-step "Part 2: what became of the report's claims" part2_gan/report.py "${on_data[@]}"
+step "Part 1: what became of the report's claims" "$PYTHON" part1_lstm/report.py --out-dir "$part1" --figures-dir "$figures1"
+step "Part 2: what became of the report's claims" "$PYTHON" part2_gan/report.py "${on_data[@]}"
 
 echo
-echo "Done in $((SECONDS / 60)) min $((SECONDS % 60)) s. Figures:"
+echo "Done in $((SECONDS / 60)) min $((SECONDS % 60)) s (min:s, steps that were finished before take none):"
+printf '%s\n' "${times[@]}"
+echo "Figures:"
 ls -1 "$figures"/fig*.png
 if [ "${stand_in:-false}" = true ]; then stand_in_note; fi

@@ -193,7 +193,7 @@ def measure_memory(peer, length, args, device):
 
 def plot(rows, path, source):
     """Write milliseconds a sequence step over the length, one line a peer, to `path`."""
-    figure, axes = plt.subplots(figsize=(6.5, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(6.5, 4))
     for peer in PEERS:
         points = [(row["length"], row["milliseconds_per_sequence_step"]) for row in rows if row["peer"] == peer]
         axes.plot(*zip(*points, strict=True), marker="o", label=peer, linestyle=":" if peer == "products" else "-")

@@ -139,9 +139,7 @@ def plot_protocols(runs, summary, args, path):
         ("fresh", "the report's RNN protocol", [("lstm", "rmsprop"), ("rnn", "rmsprop"), ("rnn", "adam")]),
     ]
     panels = [panel for panel in panels if panel[0] in args.studies]
-    figure, row = plt.subplots(
-        1, len(panels), figsize=(1 + 3.6 * len(panels), 4.6), sharey=True, layout="constrained", squeeze=False
-    )
+    figure, row = plt.subplots(1, len(panels), figsize=(1 + 3.6 * len(panels), 4.6), sharey=True, squeeze=False)
     for axes, (study, title, series) in zip(row[0], panels, strict=True):
         aside = axes_over_lengths(axes, args.lengths, title)
         axes.axhline(0.1, color="0.5", linewidth=1.2, linestyle=":", zorder=1, label="random guess")
@@ -176,7 +174,7 @@ def plot_protocols(runs, summary, args, path):
 
 def plot_updates(runs, summary, args, path):
     """Write the updates to 99 % over length to `path`, a panel an optimizer; runs that never got there as crosses."""
-    figure, panels = plt.subplots(1, 2, figsize=(9, 4.6), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(9, 4.6), sharey=True)
     counts = [entry["updates_to_99"] for entry in chosen(runs, study="optimizers") if entry["updates_to_99"]] or [1]
     low, span = min(counts) / 1.5, 2.25 * max(counts) / min(counts)
     for axes, optimizer in zip(panels, ("rmsprop", "adam"), strict=True):
@@ -225,7 +223,7 @@ def plot_long(result, path):
         colour = FURTHER_COLOURS[place % len(FURTHER_COLOURS)]
         series.append(("lstm", bias, f"{LABELS['lstm']}, forget bias {bias:g}", colour))
     aside = max(lengths[-1] / lengths[0], 1.5) ** 0.017  # a factor: sets dots apart on a logarithmic axis
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.6), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.6))
     for place, (cell, bias, label, colour) in enumerate(series):
         which = {"cell": cell, "forget_bias": bias}
         factor = aside ** (place - (len(series) - 1) / 2)

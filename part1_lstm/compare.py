@@ -66,7 +66,7 @@ def write_successes(axes, summary, colour, side, y, fontsize=9):
 
 def plot(runs, summary, args, path):
     """Write figure 1 to `path`: every run a dot over its length, medians as lines."""
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 5))
     shortest, longest = min(args.lengths), max(args.lengths)
     aside = max(longest - shortest, 1) / 100  # moves the dots of the two cells apart
     axes.axhline(1.0, color="0.6", linewidth=1, zorder=1)

@@ -56,7 +56,7 @@ def plot_gates(values, title, path, source):
     """
     length = values[0].shape[1]
     t = range(1, length + 1)
-    figure, grid = plt.subplot_mosaic([[name, "left"] for name in ORDER], figsize=(9, 5), layout="constrained")
+    figure, grid = plt.subplot_mosaic([[name, "left"] for name in ORDER], figsize=(9, 5))
     for name, gate in zip(ORDER, values, strict=True):
         low, high = gate[0].quantile(gate.new_tensor([0.1, 0.9]), dim=1)
         grid[name].fill_between(

@@ -202,7 +202,7 @@ def answer(summary, input_length):
 def plot_gradients(rows, summary, args, path):
     """Write the gradient norms over t, relative to the last step's, to `path`: a panel for each stage of training."""
     stages = list(dict.fromkeys(entry["trained_on"] for entry in summary))
-    figure, panels = plt.subplots(1, len(stages), figsize=(4.6 * len(stages), 5.2), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, len(stages), figsize=(4.6 * len(stages), 5.2), sharey=True)
     t = range(1, args.input_length + 1)
     for axes, trained_on in zip(panels, stages, strict=True):
         for entry in (entry for entry in summary if entry["trained_on"] == trained_on):

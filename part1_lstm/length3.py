@@ -213,7 +213,7 @@ def answer(rows, updates):
 
 def plot(rows, args, path):
     """Write held-out accuracy over updates, a panel for each optimizer and batch size, to `path`."""
-    figure, grid = plt.subplots(2, 2, figsize=(9, 6), sharex=True, sharey=True, layout="constrained")
+    figure, grid = plt.subplots(2, 2, figsize=(9, 6), sharex=True, sharey=True)
     looks = range(EVERY, args.updates + 1, EVERY)
     for axes, panel in zip(grid.flat, PANELS, strict=True):
         axes.axvline(BUDGET, color="0.4", linestyle="--", linewidth=1, label=f"the report's {BUDGET} updates")

@@ -197,28 +197,34 @@ def vanishing(gradients):
     )
 
 
-# The report's words, what is asked of which result, and the figure to look at.
+# The id, the report's words, what is asked of which result, and the figure to look at.
 CLAIMS = [
-    ("from scratch, without torch.nn.LSTM, one bias a gate", from_scratch, None, None),
-    ("most training sessions converged in fewer than 30 epochs", early_stop, "compare", "fig1_lstm_vs_rnn"),
-    ("the LSTM model maintains high accuracy even on long sequences", stays_high, "compare", "fig1_lstm_vs_rnn"),
-    ("exactly 100% accuracy on sequences of length 25", exactly_100, "compare", "fig1_lstm_vs_rnn"),
-    ("the LSTM's performance did not reach 100% on sequences of length 3", short_of_100, "compare", "fig1_lstm_vs_rnn"),
-    ("the restricted dataset size limits the gradient updates per epoch, making it harder for the complex LSTM; the "
-     "simpler RNN benefits from its lighter structure", guess, "length3", "length3"),
-    ("the RNN model performs acceptably on short sequences (around 10)", rnn_short, "beyond", "protocols"),
-    ("as the sequence length increases, the performance degrades significantly", rnn_degrades, "beyond", "protocols"),
-    ("... due to the vanishing gradient problem", vanishing, "gradients", "gradients"),
-    ("the LSTM demonstrates superior performance over the RNN, especially on longer sequences (one protocol)", superior,
-     "compare", "updates_to_99"),
-    ("... (the report's RNN protocol for both)", same_protocol, "beyond", "protocols"),
+    ("from_scratch", "from scratch, without torch.nn.LSTM, one bias a gate", from_scratch, None, None),
+    ("under_30_epochs", "most training sessions converged in fewer than 30 epochs", early_stop, "compare",
+     "fig1_lstm_vs_rnn"),
+    ("lstm_stays_high", "the LSTM model maintains high accuracy even on long sequences", stays_high, "compare",
+     "fig1_lstm_vs_rnn"),
+    ("exactly_100_at_25", "exactly 100% accuracy on sequences of length 25", exactly_100, "compare",
+     "fig1_lstm_vs_rnn"),
+    ("short_of_100_at_3", "the LSTM's performance did not reach 100% on sequences of length 3", short_of_100, "compare",
+     "fig1_lstm_vs_rnn"),
+    ("guess_at_3", "the restricted dataset size limits the gradient updates per epoch, making it harder for the "
+     "complex LSTM; the simpler RNN benefits from its lighter structure", guess, "length3", "length3"),
+    ("rnn_good_when_short", "the RNN model performs acceptably on short sequences (around 10)", rnn_short, "beyond",
+     "protocols"),
+    ("rnn_degrades", "as the sequence length increases, the performance degrades significantly", rnn_degrades,
+     "beyond", "protocols"),
+    ("by_vanishing_gradients", "... due to the vanishing gradient problem", vanishing, "gradients", "gradients"),
+    ("lstm_superior", "the LSTM demonstrates superior performance over the RNN, especially on longer sequences (one "
+     "protocol)", superior, "compare", "updates_to_99"),
+    ("lstm_superior_rnn_protocol", "... (the report's RNN protocol for both)", same_protocol, "beyond", "protocols"),
 ]  # fmt: skip
 
 
 def judge(results):
     """Every claim with what was measured, its verdict, and the files behind it; `results` as `read` returns them."""
     claims = []
-    for text, ask, source, figure in CLAIMS:
+    for name, says, ask, source, figure in CLAIMS:
         if source and results[source] is None:
             measured, verdict = f"{source}.json is not there: run {source}.py", UNTESTED
         else:
@@ -227,7 +233,8 @@ def judge(results):
             except (IndexError, StopIteration, ValueError, statistics.StatisticsError):
                 measured, verdict = f"{source}.json holds no runs of that size", UNTESTED
         file = f"{source}.json" if source else None
-        claims.append({"report": text, "measured": measured, "verdict": verdict, "source": file, "figure": figure})
+        claim = {"id": name, "says": says, "measured": measured, "verdict": verdict}
+        claims.append(claim | {"source": file, "figure": figure})
     return claims
 
 
@@ -314,7 +321,7 @@ def write(claims, results, figures, path):
     lines = ["# Part 1: the report's claims about the LSTM, measured", ""]
     lines += ["Made by `report.py` from the results beside it.", ""]
     lines += ["| the report says | measured | verdict |", "| --- | --- | --- |"]
-    lines += [f"| {c['report']} | {c['measured']} | **{c['verdict']}** |".replace("\n", " ") for c in claims]
+    lines += [f"| {c['says']} | {c['measured']} | **{c['verdict']}** |".replace("\n", " ") for c in claims]
     for title, figure, source, text in SECTIONS:
         if results[source] is not None and (path.parent / figures / f"{figure}.png").exists():
             lines += ["", f"## {title}", "", f"![{title}]({figures}/{figure}.png)", ""]
@@ -343,7 +350,7 @@ def main(argv=None):
         path = args.out_dir / "report.md"
         write(claims, results, Path(os.path.relpath(args.figures_dir, args.out_dir)), path)
     for claim in claims:
-        print(f"{claim['verdict']:14} {claim['report']}")
+        print(f"{claim['verdict']:14} {claim['says']}")
     print(path)
 
 

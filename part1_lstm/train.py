@@ -241,7 +241,7 @@ def train_epoch(model, optimizer, digits, targets, order, batch_size, clip):
 def plot_curve(history, config, path):
     """Write loss and accuracy over epochs, on both splits, to `path`."""
     epochs = [entry["epoch"] for entry in history]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
     for axes, quantity in ((left, "loss"), (right, "accuracy")):
         for split, label in (("train", "training (running)"), ("val", "validation")):
             axes.plot(epochs, [entry[f"{split}_{quantity}"] for entry in history], marker=".", label=label)

@@ -36,8 +36,7 @@ HERE = Path(__file__).resolve().parent
 FIGURES = HERE.parent / "figures"
 RESULTS = HERE.parent / "results" / HERE.name
 
-plt.style.use(["seaborn-v0_8-whitegrid", "seaborn-v0_8-colorblind"])
-plt.rcParams.update({"font.size": 11, "axes.titlesize": 12, "legend.frameon": True, "figure.dpi": 150})
+plt.style.use(HERE / "report.mplstyle")
 
 
 class InputError(ValueError):
@@ -224,16 +223,18 @@ def load_checkpoint(path, kind, device="cpu"):
 
 
 def save_figure(figure, path, source):
-    """Write a figure as PNG, with its source (data set, seeds, settings) as a small line at the foot."""
-    source = textwrap.fill(source, int(21 * figure.get_figwidth()))
+    """Write a figure as PNG, its source (data set, seeds, settings) and the commit as a small line at the foot."""
+    commit, clean = git_state()
+    drawn = f"; drawn by commit {commit[:7]}{'' if clean else ' with changes'}" if commit else ""
+    source = textwrap.fill(source + drawn, int(21 * figure.get_figwidth()))
     figure.supxlabel(source, x=0.005, ha="left", fontsize=6.5, color="0.35")
     with written_whole(path) as temporary:
         figure.savefig(temporary)
     plt.close(figure)
 
 
-def provenance(device):
-    """Where a result comes from: versions, device, threads, and the git commit of the code."""
+def git_state():
+    """The commit of the code and whether it has no changes; two Nones where there is no git or no repository."""
 
     def git(*command):
         answer = subprocess.run(["git", "-C", str(HERE), *command], capture_output=True, text=True)
@@ -242,14 +243,20 @@ def provenance(device):
     try:
         commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", ".")
     except OSError:  # git is not installed
-        commit, changes = None, None
+        return None, None
+    return commit, None if commit is None else changes == ""
+
+
+def provenance(device):
+    """Where a result comes from: versions, device, threads, and the git commit of the code."""
+    commit, clean = git_state()
     return {
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"{device.type} ({platform.machine()})",
         "threads": torch.get_num_threads(),
         "git_commit": commit,
-        "git_clean": None if commit is None else changes == "",
+        "git_clean": clean,
     }
 
 

@@ -152,7 +152,7 @@ def print_table(summary):
 
 def draw_rates(summary, each, path, foot, data):
     """arithmetic_rates.png: the rate of 9 over the strength, a panel for each way to add, with its controls."""
-    figure, axes = utils.plt.subplots(2, 3, figsize=(11, 7), layout="constrained", sharex=True, sharey=True)
+    figure, axes = utils.plt.subplots(2, 3, figsize=(11, 7), sharex=True, sharey=True)
     lines = [
         ("roof", "reads_9", "s (z_7 - z_1), read as 9", COLOURS[6], "-"),
         ("roof", "surely_reads_9", f"the same, with confidence {SURE:g}", COLOURS[6], ":"),

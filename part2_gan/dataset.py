@@ -181,7 +181,7 @@ def main():
     images, labels = load(args)
     print(f"{utils.TITLES[args.dataset]}: {len(images):,} training images, {labels.bincount().tolist()} of each digit")
     if args.preview:
-        figure, axes = utils.plt.subplots(figsize=(5, 5), layout="constrained")
+        figure, axes = utils.plt.subplots(figsize=(5, 5))
         utils.draw_images(axes, scale(images[:100]), columns=10)
         utils.save_figure(
             figure, args.preview, f"{utils.TITLES[args.dataset]}: the first 100 training digits", args.dataset

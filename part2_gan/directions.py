@@ -132,7 +132,7 @@ def print_tables(summary):
 
 def draw_every_digit(summary, raw, path, foot, data):
     """roof_on_every_digit.png: examples of each digit before and after the roof, and what all of them read as."""
-    figure, axes = utils.plt.subplots(1, 2, figsize=(10, 7), layout="constrained")
+    figure, axes = utils.plt.subplots(1, 2, figsize=(10, 7))
     for ax, name, title in zip(axes, ("before", "after"), ("z_d", "z_d + (z_7 - z_1)"), strict=True):
         utils.draw_images(ax, raw[f"one_{name}_images"][:EXAMPLES].transpose(0, 1).flatten(0, 1), columns=EXAMPLES)
         ax.set_title(title)
@@ -148,7 +148,7 @@ def draw_every_digit(summary, raw, path, foot, data):
 
 def draw_shift(summary, raw, path, foot, data):
     """class_mean_direction.png: a latent of some digits along m_6 - m_7, and how many of all are read as 6."""
-    figure, rows = utils.plt.subplots(len(SHOWN), len(SHIFTS), figsize=(9, 7), layout="constrained")
+    figure, rows = utils.plt.subplots(len(SHOWN), len(SHIFTS), figsize=(9, 7))
     seen = summary["shift"]
     for axes, digit in zip(rows, SHOWN, strict=True):
         for column, ax in enumerate(axes):

@@ -101,7 +101,7 @@ def find_neighbours(samples, test, train):
 
 def draw_neighbours(samples, numbers, pictures, path, source, data):
     """Samples (12, 784) in a row, and below each its nearest training digit in pixels and in features."""
-    figure, axes = utils.plt.subplots(3, 1, figsize=(8, 3.9), layout="constrained")
+    figure, axes = utils.plt.subplots(3, 1, figsize=(8, 3.9))
     utils.draw_images(axes[0], samples, columns=len(samples))
     axes[0].set_title("samples", loc="left")
     for ax, (space, (distances, images)) in zip(axes[1:], pictures.items(), strict=True):

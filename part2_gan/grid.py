@@ -136,7 +136,7 @@ def effect(outcomes, factor, quantity, seeds):
 
 def draw_cells(outcomes, seeds):
     """One panel a quantity: the four discriminators side by side, a colour for each eps, a dot a run, a line a mean."""
-    figure, axes = utils.plt.subplots(1, len(QUANTITIES), figsize=(13, 4), layout="constrained")
+    figure, axes = utils.plt.subplots(1, len(QUANTITIES), figsize=(13, 4))
     places = list(itertools.product(WIDTHS, DROPOUTS))
     for ax, (quantity, (label, logarithmic)) in zip(axes, QUANTITIES.items(), strict=True):
         for (x, (arch, dropout)), (aside, eps) in itertools.product(
@@ -159,7 +159,7 @@ def draw_cells(outcomes, seeds):
 
 def draw_curves(outcomes, seeds):
     """D's accuracy and the Frechet distance over the epochs, a panel a discriminator, a colour for each eps."""
-    figure, rows = utils.plt.subplots(2, 4, figsize=(13, 6), layout="constrained", sharex=True, sharey="row")
+    figure, rows = utils.plt.subplots(2, 4, figsize=(13, 6), sharex=True, sharey="row")
     for axes, (arch, dropout) in zip(rows.T, itertools.product(WIDTHS, DROPOUTS), strict=True):
         for eps, seed in itertools.product(EPS, seeds):
             run = outcomes[name_of(arch, dropout, eps, "plain", seed)]
@@ -195,7 +195,7 @@ def losses_and_quality(outcomes, seeds):
 
 def draw_losses_and_quality(looks):
     """Frechet distance over the losses' distance from log 2, a dot a look, the larger the later."""
-    figure, ax = utils.plt.subplots(figsize=(7.5, 4.6), layout="constrained")
+    figure, ax = utils.plt.subplots(figsize=(7.5, 4.6))
     latest = max(look["epoch"] for look in looks)
     for eps, (arch, marker) in itertools.product(EPS, zip(WIDTHS, "so", strict=True)):
         of = [look for look in looks if (look["eps"], look["arch"]) == (eps, arch)]
@@ -225,7 +225,7 @@ def near_log2(looks, off=0.1):
 
 def draw_losses_compared(outcomes, seeds):
     """Left: |dL/dlogit| of both losses over D(G(z)), from their formulas. Right: the gradient norm that reached G."""
-    figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4))
     logits = torch.linspace(-12, 6, 200)
     probability = logits.sigmoid()
     left.loglog(probability, 1 - probability, color="#0072B2", label="non-saturating, 1 - D(G(z))")

@@ -80,9 +80,7 @@ def strip(generator, classifier, start, end, steps):
 def draw_strips(strips, path, source, data):
     """Draw strips, a dictionary {title: (images, readings)}, one row each, every reading under its image."""
     columns = max(len(readings) for _, readings in strips.values())
-    figure, rows = utils.plt.subplots(
-        len(strips), columns, figsize=(columns, 1.75 * len(strips) + 0.2), layout="constrained", squeeze=False
-    )
+    figure, rows = utils.plt.subplots(len(strips), columns, figsize=(columns, 1.75 * len(strips) + 0.2), squeeze=False)
     for axes, (title, (images, readings)) in zip(rows, strips.items(), strict=True):
         for ax, image, reading in zip(axes, images, readings, strict=True):
             utils.draw_images(ax, image.unsqueeze(0), columns=1)

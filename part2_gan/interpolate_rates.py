@@ -211,7 +211,7 @@ def draw_paths(summary, path, foot, data):
     layers = [[7], [1], others[:1], others[1:2], others[2:], [6]]  # bottom to top
     colours = [COLOURS[7], COLOURS[1], "#F0E442", "#56B4E9", "0.75", COLOURS[6]]
     names = [str(digits[0]) if len(digits) == 1 else "any other" for digits in layers]
-    figure, axes = utils.plt.subplots(len(ways), 1, figsize=(8, 8), layout="constrained", sharex=True)
+    figure, axes = utils.plt.subplots(len(ways), 1, figsize=(8, 8), sharex=True)
     for ax, way in zip(axes, ways, strict=True):
         percent = 100 * counts[way] / counts[way].sum(1, keepdim=True)
         shares = [percent[:, digits].sum(1) for digits in layers]
@@ -227,7 +227,7 @@ def draw_paths(summary, path, foot, data):
 
 def draw_middles(summary, path, foot, data):
     """interpolation_pairs.png: what is read most often in the middle of every two digits, and how often."""
-    figure, ax = utils.plt.subplots(figsize=(8, 7.6), layout="constrained")
+    figure, ax = utils.plt.subplots(figsize=(8, 7.6))
     table = torch.full((10, 10), float("nan"))
     for way, lower in ("line", False), ("slerp", True):
         pairs = summary[f"middles_{way}"]["pairs"]

@@ -4,10 +4,10 @@
     python recipes.py --studies changes --recipes wide average --seeds 1 --epochs 5
     torchrun --nproc-per-node 4 recipes.py --workers 1
 
-    changes   equal epochs for all. `report` is the report's last discriminator with BatchNorm eps 0.8 (gan.py),
-              `report_eps` has torch's 1e-5, `wide` goes back to the first, wider discriminator; these three are runs
-              of grid.py. `average` is that with a running average of G's weights, and each of the others is `average`
-              with one change more
+    changes   equal epochs for all. `as_reported` is the report's last discriminator with the two slips that study.py
+              tells of, `d_first` and `eps` mend them one after the other, `wide` goes back to the first, wider
+              discriminator (these three are runs of grid.py), `average` has a running average of G's weights besides,
+              and each of the others is `average` with one change more
     final     train.py --recipe report and --recipe best, each to its end
 
 Quality is what metrics.quality measures every --evaluate-every epochs, of the averaged generator where there is one; at
@@ -29,28 +29,30 @@ import train
 import utils
 from classifier import load_classifier
 from grid import name_of
-from study import FINAL_LOOKS, add_quality_options, finish_args, load_result, pass_on, prepare, run_all
+from study import FINAL_LOOKS, add_quality_options, film_epochs, finish_args, load_result, pass_on, prepare, run_all
 
 STUDIES = ("changes", "final")
 WIDE = ["--arch", "initial"]
 AVERAGE = [*WIDE, "--ema", "0.999"]
 # name: what it is, and the options of train.py
 RECIPES = {
-    "report": ("the report's, BatchNorm eps 0.8", ["--arch", "balanced", "--bn-eps", "0.8"]),
-    "report_eps": ("the report's, eps 1e-5", ["--arch", "balanced"]),
-    "wide": ("wide D, eps 1e-5", WIDE),
-    "average": ("wide D, average of G (.999)", AVERAGE),
-    "longer_average": ("... average .9997", [*WIDE, "--ema", "0.9997"]),
-    "smoothing": ("... label smoothing .1", [*AVERAGE, "--label-smoothing", "0.1"]),
-    "dropout": ("... dropout .3 in D", [*AVERAGE, "--dropout", "0.3"]),
-    "beta1": ("... Adam's beta1 0", [*AVERAGE, "--beta1", "0"]),
-    "batch": ("... batch 128, lr 4e-4", [*AVERAGE, "--batch-size", "128", "--lr", "4e-4"]),
-    "falling": ("... learning rate falling to 0", [*AVERAGE, "--decay-from", "0"]),
-    "penalty": ("... gradient penalty .3 on D", [*AVERAGE, "--gradient-penalty", "0.3"]),
+    "as_reported": ("the report's: eps 0.8, G first", ["--arch", "balanced", "--bn-eps", "0.8", "--order", "g-first"]),
+    "d_first": ("the same, D first", ["--arch", "balanced", "--bn-eps", "0.8"]),
+    "eps": ("... and eps 1e-5", ["--arch", "balanced"]),
+    "wide": ("... and the wide D", WIDE),
+    "average": ("... and average of G (.999)", AVERAGE),
+    "longer_average": ("+ average .9997", [*WIDE, "--ema", "0.9997"]),
+    "fp32": ("+ single precision", [*AVERAGE, "--precision", "fp32"]),
+    "smoothing": ("+ label smoothing .1", [*AVERAGE, "--label-smoothing", "0.1"]),
+    "dropout": ("+ dropout .3 in D", [*AVERAGE, "--dropout", "0.3"]),
+    "beta1": ("+ Adam's beta1 0", [*AVERAGE, "--beta1", "0"]),
+    "batch": ("+ batch 128, lr 4e-4", [*AVERAGE, "--batch-size", "128", "--lr", "4e-4"]),
+    "falling": ("+ learning rate falling to 0", [*AVERAGE, "--decay-from", "0"]),
+    "penalty": ("+ gradient penalty .3 on D", [*AVERAGE, "--gradient-penalty", "0.3"]),
 }
-GRID_CELLS = {"report": ("balanced", 0.4, 0.8), "report_eps": ("balanced", 0.4, 1e-5), "wide": ("initial", 0.0, 1e-5)}
+GRID_CELLS = {"d_first": ("balanced", 0.4, 0.8), "eps": ("balanced", 0.4, 1e-5), "wide": ("initial", 0.0, 1e-5)}
 COLOURS = ["#000000", "#999999", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255"]
-COLOURS += ["#44AA99", "#DDCC77"]
+COLOURS += ["#44AA99", "#DDCC77", "#AA4499", "#117733"]
 FINAL = {"report": "the report's recipe", "best": "--recipe best"}
 
 
@@ -88,7 +90,8 @@ def plan(args):
             shared += ["--epochs", args.final_epochs]
         for recipe in args.final:
             epochs = args.final_epochs or train.RECIPES[recipe]["epochs"]
-            own = ["--recipe", recipe, "--evaluate-every", FINAL_LOOKS, "--grid-epochs", 1, max(1, epochs // 2)]
+            grids = film_epochs(epochs) if recipe == "report" else [1, max(1, epochs // 2)]  # as study.py has them
+            own = ["--recipe", recipe, "--evaluate-every", FINAL_LOOKS, "--grid-epochs", *grids]
             for seed in seeds:
                 name = final_folder(recipe, seed)
                 runs[name] = [*own, *shared, "--seed", seed, "--name", name]
@@ -104,9 +107,7 @@ def plan(args):
 
 def draw_changes(qualities, args):
     """Left: Frechet distance over epochs, the median of the seeds. Right: at the end, every seed a dot."""
-    figure, (left, right) = utils.plt.subplots(
-        1, 2, figsize=(12, 4.8), layout="constrained", sharey=True, width_ratios=[1, 1.1]
-    )
+    figure, (left, right) = utils.plt.subplots(1, 2, figsize=(12, 4.8), sharey=True, width_ratios=[1, 1.1])
     for x, (recipe, runs) in enumerate(qualities.items()):
         colour = COLOURS[list(RECIPES).index(recipe)]
         epochs = [entry["epoch"] for entry in runs[0]]
@@ -168,7 +169,7 @@ def final(args):
             generator, _ = train.load_generator(folder / "checkpoint.pt", device)
             runs[seed] = {
                 "end": metrics.quality(generator, classifier, reference, digits, samples=10_000, seed=20_000 + seed),
-                **{name: result[name] for name in ("quality", "config", "seconds", "provenance")},
+                **{name: result[name] for name in ("last_epoch", "quality", "config", "seconds", "provenance")},
             }
             print(f"{what}, seed {seed}: " + ", ".join(f"{name} {v:.3f}" for name, v in runs[seed]["end"].items()))
         ends = [run["end"] for run in runs.values()]
@@ -188,7 +189,7 @@ def final(args):
 
 def draw_final(entries):
     """Left: Frechet distance over the epochs, a line a seed. Right: precision and recall at the end, a dot a seed."""
-    figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4.4))
     for (recipe, what), colour in zip(FINAL.items(), ("#D55E00", "#0072B2"), strict=True):
         for n, run in enumerate(entries[recipe]["runs"].values() if recipe in entries else ()):
             points = [(entry["epoch"], entry["frechet_distance"]) for entry in run["quality"]]

@@ -1,7 +1,7 @@
 """What became of the report's claims about the GAN: OUT_DIR/report.md and OUT_DIR/claims.json, from measured results.
 
     python report.py        # some seconds; reads what study.py, evaluate.py, interpolate.py, arithmetic.py, the three
-                            # scripts behind latent_study.json, and grid.py have written
+                            # scripts behind latent_study.json, grid.py and recipes.py have written
 
 A claim is a sentence of the report, what was measured about it, and a verdict that is computed from the results: holds,
 holds in part, does not hold, or, where a result is missing, not tested. Nothing here is typed in by hand but the
@@ -40,6 +40,16 @@ def last(results, name):
     return results["study"]["runs"][name]["last_epoch"]
 
 
+def seeds(results, *names):
+    """Last figures of the report's recipe under several seeds, as text; empty where recipes.py has not run them."""
+    runs = ((results["recipes"] or {}).get("final") or {}).get("final", {}).get("report", {}).get("runs", {})
+    ends = [run["last_epoch"] | run["end"] for run in runs.values() if "last_epoch" in run]
+    if len(ends) < 2:
+        return ""
+    told = (f"{name.replace('_', ' ')} {', '.join(f'{end[name]:.3g}' for end in ends)}" for name in names)
+    return f". Over {len(ends)} seeds: {'; '.join(told)}"
+
+
 def networks(results):
     """Layer widths, optimizer."""
     config = results["study"]["runs"]["balanced"]["config"]
@@ -55,15 +65,15 @@ def networks(results):
 def d_loss_falls(results):
     """Does D's loss fall to near zero against the first discriminator?"""
     d = last(results, "initial")["d_loss"]
-    measured = f"D's loss {d:.2f} in the last epoch (log 2 = {LOG2:.2f}); with eps 1e-5 "
-    measured += f"{last(results, 'initial_eps1e-5')['d_loss']:.2f}"
+    measured = f"D's loss {d:.2f} in the last epoch (log 2 = {LOG2:.2f}); without the two slips "
+    measured += f"{last(results, 'control')['d_loss']:.2f}"
     return measured, grade(d < 0.75 * LOG2, d < 0.1)
 
 
 def g_loss_high(results):
     """Does G's loss stand high?"""
-    g, control = (last(results, name)["g_loss"] for name in ("initial", "initial_eps1e-5"))
-    return f"G's loss {g:.2f} in the last epoch, {control:.2f} with eps 1e-5", grade(g > 2 * LOG2)
+    g, control = (last(results, name)["g_loss"] for name in ("initial", "control"))
+    return f"G's loss {g:.2f} in the last epoch, {control:.2f} without the two slips", grade(g > 2 * LOG2)
 
 
 def d_overpowers(results):
@@ -84,15 +94,24 @@ def no_gradient(results):
 
 def capacity_is_the_cure(results):
     """Is it width and dropout that cure it?"""
-    names = ("initial", "initial_eps1e-5", "balanced")
-    accuracies = [last(results, name)["d_accuracy"] for name in names]
+    accuracies = [last(results, name)["d_accuracy"] for name in ("initial", "control", "balanced")]
     measured = (
-        "accuracy of D: wide, no dropout, eps 0.8 {}; the same with eps 1e-5 {}; narrow with dropout, eps 0.8 {}: "
-        "with torch's eps there is little to cure".format(*map(percent, accuracies))
+        "D is right about {} as the report first had it, about {} once narrowed and with dropout; and about {} with "
+        "nothing changed but eps and order".format(*(percent(accuracies[i]) for i in (0, 2, 1)))
     )
     cured, needed = accuracies[2] < accuracies[0] - 0.1, accuracies[1] > accuracies[0] - 0.1
     if results["grid"]:
-        measured += ". Over seeds: " + "; ".join(results["grid"]["sentences"])
+        told = []
+        for factor, words in ("width", "narrower"), ("dropout", "dropout"), ("eps", "eps 0.8"), ("order", "G first"):
+            accuracy, distance = (
+                results["grid"]["effects"][what][factor] for what in ("d_accuracy", "frechet_distance")
+            )
+            low, high = map(math.exp, distance["interval"])
+            told.append(
+                f"{words}: accuracy {100 * accuracy['mean']:+.0f} points, Frechet distance times "
+                f"{math.exp(distance['mean']):.1f} ({low:.1f} to {high:.1f})"
+            )
+        measured += f". Each by itself, over {results['grid']['config']['seeds']} seeds: {'; '.join(told)}"
     return measured, grade(cured, needed)
 
 
@@ -111,7 +130,8 @@ def unsatisfactory(results):
 def near_log2(results):
     """Do both losses end near log 2?"""
     d, g = (last(results, "balanced")[name] for name in ("d_loss", "g_loss"))
-    return f"D {d:.3f}, G {g:.3f}, log 2 = {LOG2:.3f}", grade(abs(d - LOG2) < 0.07, abs(g - LOG2) < 0.07)
+    measured = f"D {d:.3f}, G {g:.3f}, log 2 = {LOG2:.3f}{seeds(results, 'd_loss', 'g_loss')}"
+    return measured, grade(abs(d - LOG2) < 0.07, abs(g - LOG2) < 0.07)
 
 
 def d_guesses(results):
@@ -121,13 +141,14 @@ def d_guesses(results):
     judged = (results["evaluate"] or {}).get("balanced", {}).get("discriminator")
     if judged:
         measured += "; without: " + ", ".join(f"{percent(share)} of {what}" for what, share in judged.items())
+    measured += seeds(results, "d_accuracy")
     return measured, grade(abs(accuracy - 0.5) < 0.1, abs(accuracy - 0.5) < 0.02)
 
 
 def losses_tell_quality(results):
     """Do losses at log 2 mean good samples?"""
-    balanced, other = (results["evaluate"][name] for name in ("balanced", "initial_eps1e-5"))
-    g = last(results, "initial_eps1e-5")["g_loss"]
+    balanced, other = (results["evaluate"][name] for name in ("balanced", "control"))
+    g = last(results, "control")["g_loss"]
     measured = (
         f"the run whose G loss ends at {last(results, 'balanced')['g_loss']:.2f} has Frechet distance "
         f"{balanced['frechet_distance']:.1f}, one that ends at {g:.2f} has {other['frechet_distance']:.1f}"
@@ -146,6 +167,7 @@ def high_quality(results):
     measured += "; ".join(
         f"{what} {found['samples'][what]:.2f} (training digits {real[what]:.2f})" for what in ("precision", "recall")
     )
+    measured += seeds(results, "frechet_distance", "precision", "recall")
     close = [found["samples"][what] > 0.9 * real[what] for what in ("precision", "recall")]
     return measured, grade(*close, entry["frechet_distance"] < 2 * entry["floor"])
 
@@ -244,38 +266,46 @@ def equation_10(results):
     return measured, grade(rate > 0.5)
 
 
-# The report's words, the question, the results that it takes, and the figure to look at.
+# The id, the report's words, the question, the results that it takes, and the figure to look at.
 CLAIMS = [
-    ("the architectures and the optimizer", networks, ["study"], None),
-    ("the Discriminator's loss rapidly decreases to near zero", d_loss_falls, ["study"], "fig2_initial_losses"),
-    ("the Generator's loss spikes and remains high", g_loss_high, ["study"], "fig2_initial_losses"),
-    ("the Discriminator quickly became too strong", d_overpowers, ["study"], "fig2_initial_losses"),
-    ("the Generator receives almost no useful gradient", no_gradient, ["study"], "fig2_initial_losses"),
-    ("decreasing the Discriminator's capacity (dropout, width) balances the power", capacity_is_the_cure, ["study"],
-     "bn_eps_losses"),
-    ("the images after 50 epochs were unsatisfactory", unsatisfactory, ["evaluate"], "fig3_initial_samples"),
-    ("the loss of both networks hovers around log 2", near_log2, ["study"], "fig4_balanced_losses"),
-    ("the Discriminator is guessing randomly (50% accuracy)", d_guesses, ["study"], "fig4_balanced_losses"),
-    ("... suggesting that the Generator has become proficient", losses_tell_quality, ["study", "evaluate"],
+    ("networks", "the architectures and the optimizer", networks, ["study"], None),
+    ("d_loss_near_zero", "the Discriminator's loss rapidly decreases to near zero", d_loss_falls, ["study"],
+     "fig2_initial_losses"),
+    ("g_loss_high", "the Generator's loss spikes and remains high", g_loss_high, ["study"], "fig2_initial_losses"),
+    ("d_too_strong", "the Discriminator quickly became too strong", d_overpowers, ["study"], "fig2_initial_losses"),
+    ("no_gradient_for_g", "the Generator receives almost no useful gradient", no_gradient, ["study"],
+     "fig2_initial_losses"),
+    ("capacity_is_the_cure", "decreasing the Discriminator's capacity (dropout, width) balances the power",
+     capacity_is_the_cure, ["study"], "control_losses"),
+    ("initial_images_poor", "the images after 50 epochs were unsatisfactory", unsatisfactory, ["evaluate"],
+     "fig3_initial_samples"),
+    ("losses_near_log2", "the loss of both networks hovers around log 2", near_log2, ["study"],
      "fig4_balanced_losses"),
-    ("high-quality images that closely resemble real MNIST digits", high_quality, ["evaluate"], "fig5_progression"),
-    ("the intermediate images [from 7 to 6] look like 1", passes_1, ["interpolate"], "fig6_interpolation"),
-    ("in GAN's latent space, 1 is located between 7 and 6", between, ["latent_study"], "interpolation_7_6"),
-    ("a smooth transition", smooth, ["latent_study"], "fig6_interpolation"),
-    ("the underlying continuous manifold rather than simply memorizing", not_memorised, ["evaluate"],
+    ("d_guesses", "the Discriminator is guessing randomly (50% accuracy)", d_guesses, ["study"],
+     "fig4_balanced_losses"),
+    ("losses_mean_quality", "... suggesting that the Generator has become proficient", losses_tell_quality,
+     ["study", "evaluate"], "fig4_balanced_losses"),
+    ("high_quality", "high-quality images that closely resemble real MNIST digits", high_quality, ["evaluate"],
+     "fig5_progression"),
+    ("passes_1", "the intermediate images [from 7 to 6] look like 1", passes_1, ["interpolate"], "fig6_interpolation"),
+    ("1_between_7_and_6", "in GAN's latent space, 1 is located between 7 and 6", between, ["latent_study"],
+     "interpolation_7_6"),
+    ("smooth", "a smooth transition", smooth, ["latent_study"], "fig6_interpolation"),
+    ("not_memorised", "the underlying continuous manifold rather than simply memorizing", not_memorised, ["evaluate"],
      "nearest_neighbours"),
-    ("the roof still looks like a 7", roof_is_a_7, ["arithmetic"], "fig7_roof_to_6"),
-    ("a digit that resembles 9 emerging [on the way from z_hybrid to z_6]", strip_passes_9, ["arithmetic"],
-     "fig8_hybrid_to_6"),
-    ("equation (10), and the loop that weighs more than the roof", equation_10, ["latent_study"], "arithmetic_rates"),
-    ("7 - 1 + 6 is about 9", sum_is_9, ["latent_study"], "arithmetic_rates"),
+    ("roof_is_a_7", "the roof still looks like a 7", roof_is_a_7, ["arithmetic"], "fig7_roof_to_6"),
+    ("strip_passes_9", "a digit that resembles 9 emerging [on the way from z_hybrid to z_6]", strip_passes_9,
+     ["arithmetic"], "fig8_hybrid_to_6"),
+    ("equation_10", "equation (10), and the loop that weighs more than the roof", equation_10, ["latent_study"],
+     "arithmetic_rates"),
+    ("7_1_6_is_9", "7 - 1 + 6 is about 9", sum_is_9, ["latent_study"], "arithmetic_rates"),
 ]  # fmt: skip
 
 
 def judge(results):
     """Every claim with what was measured, its verdict, and the files behind it; `results` as `read` returns them."""
     claims = []
-    for text, ask, sources, figure in CLAIMS:
+    for name, says, ask, sources, figure in CLAIMS:
         files = [f"{source}.json" for source in sources]
         if missing := [source for source in sources if results[source] is None]:
             measured, verdict = f"{missing[0]}.json is not there", UNTESTED
@@ -284,21 +314,23 @@ def judge(results):
                 measured, verdict = ask(results)
             except (IndexError, KeyError, TypeError, ValueError) as error:
                 measured, verdict = f"{files[0]} lacks what is needed ({error})", UNTESTED
-        claims.append({"report": text, "measured": measured, "verdict": verdict, "sources": files, "figure": figure})
+        claim = {"id": name, "says": says, "measured": measured, "verdict": verdict}
+        claims.append(claim | {"sources": files, "figure": figure})
     return claims
 
 
 def read(folder):
     """The results by name, None for those that are not there."""
-    names = ("study", "evaluate", "interpolate", "arithmetic", "latent_study", "grid")
+    names = ("study", "evaluate", "interpolate", "arithmetic", "latent_study", "grid", "recipes")
     paths = {name: folder / f"{name}.json" for name in names}
     return {name: json.loads(path.read_text()) if path.exists() else None for name, path in paths.items()}
 
 
 # Title, figure, script, what it shows and what it does not.
 SECTIONS = [
-    ("Figure 2: the first discriminator", "fig2_initial_losses", "study.py", "One run, BatchNorm eps 0.8."),
-    ("What makes figure 2", "bn_eps_losses", "study.py", "The same run with both values of eps. One seed each."),
+    ("Figure 2: the first discriminator", "fig2_initial_losses", "study.py",
+     "One run, BatchNorm eps 0.8, G updated first."),
+    ("What makes figure 2", "control_losses", "study.py", "The same discriminator with both slips and with neither."),
     ("Figure 3: its samples", "fig3_initial_samples", "study.py", "The fixed 25 latents after the last epoch."),
     ("Figure 4: the balanced discriminator", "fig4_balanced_losses", "study.py",
      "Losses near log 2. They do not show how good the samples are."),
@@ -332,7 +364,7 @@ def write(claims, figures, path):
         "Made by `report.py` from the results beside it.",
     ]
     lines += ["", "| the report says | measured | verdict |", "| --- | --- | --- |"]
-    lines += [f"| {c['report']} | {c['measured']} | **{c['verdict']}** |" for c in claims]
+    lines += [f"| {c['says']} | {c['measured']} | **{c['verdict']}** |" for c in claims]
     for title, figure, script, text in SECTIONS:
         if (path.parent / figures / f"{figure}.png").exists():
             lines += ["", f"## {title}", "", f"![{title}]({figures}/{figure}.png)", "", f"{text} (`{script}`)"]
@@ -352,7 +384,7 @@ def main():
     utils.save_json(args.out_dir / "claims.json", {"claims": claims, "provenance": origin})
     write(claims, Path(os.path.relpath(args.figures_dir, args.out_dir)), args.out_dir / "report.md")
     for claim in claims:
-        print(f"{claim['verdict']:14} {claim['report']}")
+        print(f"{claim['verdict']:14} {claim['says']}")
     print(args.out_dir / "report.md")
 
 

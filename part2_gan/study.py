@@ -2,19 +2,22 @@
 
     python study.py                     # three runs on MNIST; goes on after a stop
     python study.py --dataset typeset --limit 6000 --epochs-initial 2 --epochs-balanced 4
+    python study.py --runs balanced     # train only this one; the figures are drawn once all three are there
     torchrun --nproc-per-node 3 study.py --workers 1    # one run to a process, on one machine or several
 
-| run             | D                      | BatchNorm eps | epochs | figures            |
-| --------------- | ---------------------- | ------------- | ------ | ------------------ |
-| initial         | 784-512-256-1          | 0.8           | 50     | 2 and 3            |
-| balanced        | 784-256-128-1, dropout | 0.8           | 200    | 4 and 5            |
-| initial_eps1e-5 | 784-512-256-1          | 1e-5          | 50     | control, see below |
+| run      | D                      | BatchNorm eps | first updated | epochs | figures            |
+| -------- | ---------------------- | ------------- | ------------- | ------ | ------------------ |
+| initial  | 784-512-256-1          | 0.8           | G             | 50     | 2 and 3            |
+| balanced | 784-256-128-1, dropout | 0.8           | G             | 200    | 4 and 5            |
+| control  | 784-512-256-1          | 1e-5          | D             | 50     | control, see below |
 
-The report gives no eps. Its figure 2 comes with `BatchNorm1d(n, 0.8)`, a slip of much-copied code that weakens the
-generator's normalisation, and does not come with torch's default of 1e-5: the control run differs in nothing else.
-So both report runs use 0.8, and only the discriminator differs between them. `--bn-eps` changes that.
+The report names neither eps nor order. Its figure 2 comes with two slips of much-copied code: `BatchNorm1d(n, 0.8)`,
+which weakens the generator's normalisation, and G updated before D. The report runs have both (`--bn-eps`, `--order`),
+and between them only the discriminator differs. The control run has the first discriminator and neither slip; grid.py
+turns each by itself.
 
-Writes fig2 to fig5, bn_eps_losses.png, study.json, and the balanced generator as generator.pt in half precision.
+Writes fig2 to fig5, control_losses.png, training.gif (the balanced run's samples over the epochs), study.json, and the
+balanced generator as generator.pt in half precision.
 """
 
 import json
@@ -25,12 +28,14 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from matplotlib.animation import PillowWriter
 
 import dataset
 import train
 import utils
 
 FINAL_LOOKS = 10  # epochs between two looks at the samples of the long runs, here and in recipes.py
+RUNS = ("balanced", "initial", "control")
 
 
 def parse_args(argv=None):
@@ -41,6 +46,8 @@ def parse_args(argv=None):
     parser.add_argument("--epochs-balanced", type=count, default=200, help="epochs of the balanced run")
     parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
     parser.add_argument("--bn-eps", type=utils.number(float, above=0), default=0.8, help="of the two report runs")
+    parser.add_argument("--order", choices=train.ORDERS, default="g-first", help="who is updated first in them")
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS, help="what to train")
     add_quality_options(parser, every=FINAL_LOOKS, low=0)
     return finish_args(parser, argv, workers=min(3, os.cpu_count() or 1))
 
@@ -82,17 +89,28 @@ def prepare(args):
 
 def plan(args):
     """The study's runs as {name: options of train.py}, the longest first."""
-    middle = max(1, args.epochs_balanced // 2)
     common = pass_on(args, "batch_size", "seed", "out_dir")
+    slips = pass_on(args, "bn_eps", "order")
     initial = ["--arch", "initial", "--epochs", args.epochs_initial, "--grid-epochs", 1]
-    balanced = ["--arch", "balanced", "--epochs", args.epochs_balanced, "--grid-epochs", 1, middle]
+    balanced = ["--arch", "balanced", "--epochs", args.epochs_balanced, "--grid-epochs"]
+    balanced += film_epochs(args.epochs_balanced)
     balanced += pass_on(args, "evaluate_every", "classifier")
     runs = {
-        "balanced": [*balanced, "--bn-eps", args.bn_eps],
-        "initial": [*initial, "--bn-eps", args.bn_eps],
-        "initial_eps1e-5": [*initial, "--bn-eps", 1e-5],
+        "balanced": [*balanced, *slips],
+        "initial": [*initial, *slips],
+        "control": [*initial, "--bn-eps", 1e-5, "--order", "d-first"],
     }
-    return {name: [str(word) for word in [*options, *common, "--name", name]] for name, options in runs.items()}
+    return {name: [str(word) for word in [*runs[name], *common, "--name", name]] for name in RUNS if name in args.runs}
+
+
+def progress(epochs):
+    """The epochs of figure 5: the first, the middle one, the last."""
+    return sorted({1, max(1, epochs // 2), epochs})
+
+
+def film_epochs(epochs):
+    """About 40 epochs for a film, close together at first; those of figure 5 are among them."""
+    return sorted({round(epochs ** (i / 50)) for i in range(51)}.union(progress(epochs)))
 
 
 def run_one(options, position):
@@ -131,12 +149,11 @@ def run_all(runs, workers):
     return rank
 
 
-def draw_losses(name, title, args):
+def draw_losses(name, args):
     """Figure 2 or 4: both losses of one run against the step."""
-    figure, ax = utils.plt.subplots(figsize=(8, 4.5), layout="constrained")
+    figure, ax = utils.plt.subplots(figsize=(8, 4.2))
     history, config = load_history(args.out_dir / name)
     train.plot_losses(ax, history)
-    ax.set_title(f"{title}\n{short(config)}")
     ax.legend(loc="upper center", ncols=3)
     return figure, train.describe(config)
 
@@ -145,28 +162,39 @@ def draw_samples(name, epochs, letters, args):
     """Figure 3 or 5: the fixed-noise grids of one run at `epochs`."""
     samples = torch.load(args.out_dir / name / "samples.pt", weights_only=True)["samples"]
     config = load_result(args.out_dir / name)["config"]
-    figure, axes = utils.plt.subplots(1, len(epochs), figsize=(4 * len(epochs), 4.6), layout="constrained")
+    figure, axes = utils.plt.subplots(1, len(epochs), figsize=(4 * len(epochs), 4.6))
     for ax, epoch, letter in zip([axes] if len(epochs) == 1 else axes, epochs, letters, strict=True):
         utils.draw_images(ax, dataset.scale(samples[epoch]), columns=5)
-        ax.set_title(f"{letter}epoch {epoch}\n{short(config)}" if len(epochs) == 1 else f"{letter}epoch {epoch}")
+        ax.set_title(f"{letter}epoch {epoch}")
     return figure, train.describe(config)
 
 
+def write_film(path, args):
+    """The balanced run's fixed-noise grid over the epochs, as an animated GIF that holds its last frame."""
+    samples = torch.load(args.out_dir / "balanced" / "samples.pt", weights_only=True)["samples"]
+    figure, ax = utils.plt.subplots(figsize=(2.4, 2.6))
+    stand_in = "" if args.dataset == "mnist" else f"\n{utils.TITLES[args.dataset]}"
+    writer = PillowWriter(fps=5)
+    with utils.written_whole(path) as temporary, writer.saving(figure, temporary, dpi=120):
+        for epoch in [*samples] + [max(samples)] * 10:
+            ax.clear()
+            utils.draw_images(ax, dataset.scale(samples[epoch]), columns=5)
+            ax.set_title(f"epoch {epoch}{stand_in}", fontsize=10)
+            writer.grab_frame()
+    utils.plt.close(figure)
+
+
 def draw_control(args):
-    """The initial discriminator with both values of BatchNorm eps, on one scale."""
-    figure, axes = utils.plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained", sharey=True)
-    for ax, name in zip(axes, ("initial", "initial_eps1e-5"), strict=True):
+    """The first discriminator with both slips and with neither, on one scale."""
+    figure, axes = utils.plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
+    for ax, name in zip(axes, ("initial", "control"), strict=True):
         history, config = load_history(args.out_dir / name)
         train.plot_losses(ax, history)
-        ax.set_title(short(config))
+        ax.set_title(f"BatchNorm eps {config['bn_eps']:g}, {config['order'][0].upper()} updated first")
     ax.set_ylim(0, max(ax.dataLim.ymax for ax in axes))
     axes[1].legend(loc="upper right")  # where no spike reaches
-    return figure, train.describe(config).replace(f"eps {config['bn_eps']:g}", "eps as named")
-
-
-def short(config):
-    """The setting that decides what a loss figure shows, for its title."""
-    return f"{config['arch']} discriminator, BatchNorm eps {config['bn_eps']:g}"
+    told = train.describe(config).replace(f"eps {config['bn_eps']:g}", "eps as named").replace("D first; ", "")
+    return figure, told
 
 
 def load_history(folder):
@@ -210,19 +238,23 @@ def main():
     if run_all(runs, args.workers) > 0:
         return
 
-    results = {name: load_result(args.out_dir / name) for name in runs}
-    last = args.epochs_balanced
-    progress = sorted({1, max(1, last // 2), last})
+    if missing := [name for name in RUNS if not (args.out_dir / name / "result.json").exists()]:
+        print(f"trained: {', '.join(runs)}; the figures follow once there are also {', '.join(missing)}")
+        return
+
+    results = {name: load_result(args.out_dir / name) for name in RUNS}
+    stages = progress(args.epochs_balanced)
     figures = {
-        "fig2_initial_losses": draw_losses("initial", "Initial training", args),
+        "fig2_initial_losses": draw_losses("initial", args),
         "fig3_initial_samples": draw_samples("initial", [args.epochs_initial], [""], args),
-        "fig4_balanced_losses": draw_losses("balanced", "After balancing", args),
-        "fig5_progression": draw_samples("balanced", progress, ["(a) ", "(b) ", "(c) "][: len(progress)], args),
-        "bn_eps_losses": draw_control(args),
+        "fig4_balanced_losses": draw_losses("balanced", args),
+        "fig5_progression": draw_samples("balanced", stages, ["(a) ", "(b) ", "(c) "][: len(stages)], args),
+        "control_losses": draw_control(args),
     }
     for name, (figure, source) in figures.items():
         utils.save_figure(figure, args.figures_dir / f"{name}.png", source, args.dataset)
         print(f"figure: {args.figures_dir / name}.png")
+    write_film(args.figures_dir / "training.gif", args)
     export_generator(args)
     summary = {name: summarise(name, result, args) for name, result in results.items()}
     utils.save_json(args.out_dir / "study.json", {"columns": train.HISTORY, "runs": summary})

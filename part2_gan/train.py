@@ -48,9 +48,10 @@ HISTORY = ("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy", "g_grad_norm")
 AVERAGE_EVERY = 4  # steps: the running average of G's weights costs a quarter, and is the same to the eye
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 RECIPES = {
-    "report": {"arch": "balanced", "bn_eps": 0.8, "epochs": 200},
+    "report": {"arch": "balanced", "bn_eps": 0.8, "order": "g-first", "epochs": 200},
     "best": {"arch": "initial", "gradient_penalty": 0.3, "ema": 0.999, "decay_from": 0.5, "epochs": 60},
 }
+ORDERS = ("d-first", "g-first")
 GRID_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200)
 
 
@@ -75,7 +76,7 @@ def parse_args(argv=None):
     )
     parser.add_argument(
         "--order",
-        choices=["d-first", "g-first"],
+        choices=ORDERS,
         default="d-first",
         help="who is updated first, against the other as it was: D (Goodfellow et al. 2014), or G (much-copied code)",
     )
@@ -322,16 +323,17 @@ def check_finite(rows, epoch, folder):
 def finish(folder, config, state, device):
     """Write what a finished run leaves beside its checkpoint, result.json last."""
     history, samples = state["history"], state["samples"]
+    shown = list(samples)[:: -(-len(samples) // 9)]  # a film has too many for one row
     utils.save_checkpoint(folder / "history.pt", {"kind": "gan history", "columns": HISTORY, "rows": history})
     utils.save_checkpoint(folder / "samples.pt", {"kind": "gan samples", "samples": samples})
 
-    figure, axes = utils.plt.subplots(1, len(samples), figsize=(2.6 * len(samples), 3), layout="constrained")
-    for ax, (epoch, grid) in zip([axes] if len(samples) == 1 else axes, samples.items(), strict=True):
-        utils.draw_images(ax, dataset.scale(grid), columns=5)
+    figure, axes = utils.plt.subplots(1, len(shown), figsize=(2.6 * len(shown), 3), squeeze=False)
+    for ax, epoch in zip(axes[0], shown, strict=True):
+        utils.draw_images(ax, dataset.scale(samples[epoch]), columns=5)
         ax.set_title(f"epoch {epoch}")
     utils.save_figure(figure, folder / "samples.png", describe(config), config["dataset"])
 
-    figure, ax = utils.plt.subplots(figsize=(8, 4.5), layout="constrained")
+    figure, ax = utils.plt.subplots(figsize=(8, 4.5))
     plot_losses(ax, history)
     ax.legend(loc="upper center", ncols=3)
     utils.save_figure(figure, folder / "losses.png", describe(config), config["dataset"])
@@ -352,7 +354,7 @@ def finish(folder, config, state, device):
 
 def plot_losses(ax, history):
     """Both losses against the step, thin as they come and thick as a running mean, with log 2 marked."""
-    for column, color, label in (0, "C0", "discriminator (mean of real and fake)"), (1, "C2", "generator"):
+    for column, color, label in (0, "C0", "discriminator (mean of real and fake)"), (1, "C1", "generator"):
         values = history[:, column].numpy()
         ax.plot(values, color=color, lw=0.3, alpha=0.35, rasterized=True)
         window = max(1, len(values) // 200)
@@ -366,10 +368,12 @@ def plot_losses(ax, history):
 def describe(config):
     """One line that says where a figure comes from."""
     widths = "-".join(str(width) for width in (784, *DISCRIMINATORS[config["arch"]]["widths"], 1))
+    first = config["order"][0].upper()
     return (
         f"{utils.TITLES[config['dataset']]}; {config['arch']} D {widths}, dropout {config['dropout']:g}; "
-        f"G with BatchNorm eps {config['bn_eps']:g}; {config['loss']} loss; batch {config['batch_size']}, "
-        f"lr {config['lr']:g}, beta1 {config['beta1']:g}, {config['epochs']} epochs, seed {config['seed']}"
+        f"G with BatchNorm eps {config['bn_eps']:g}; {config['loss']} loss, {first} first; "
+        f"batch {config['batch_size']}, lr {config['lr']:g}, beta1 {config['beta1']:g}, {config['epochs']} epochs, "
+        f"seed {config['seed']}"
     )
 
 

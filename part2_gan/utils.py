@@ -38,8 +38,7 @@ HERE = Path(__file__).resolve().parent
 FIGURES = HERE.parent / "figures"
 RESULTS = HERE.parent / "results" / HERE.name
 
-plt.style.use(["seaborn-v0_8-whitegrid", "seaborn-v0_8-colorblind"])
-plt.rcParams.update({"font.size": 11, "axes.titlesize": 12, "legend.frameon": True, "figure.dpi": 150})
+plt.style.use(HERE / "report.mplstyle")
 
 
 class InputError(ValueError):
@@ -236,10 +235,12 @@ def load_checkpoint(path, kind, device="cpu"):
 
 
 def save_figure(figure, path, source, data):
-    """Write a figure as PNG, its source (seeds, settings) as a small line at the foot, stand-in data in its title."""
+    """Write a figure as PNG: source (seeds, settings) and commit as a small line at its foot, stand-in data on top."""
     if data != "mnist":
         figure.suptitle(f"{TITLES[data]}", color="firebrick", fontweight="bold")
-    source = textwrap.fill(source, int(21 * figure.get_figwidth()))
+    commit, clean = git_state()
+    drawn = f"; drawn by commit {commit[:7]}{'' if clean else ' with changes'}" if commit else ""
+    source = textwrap.fill(source + drawn, int(21 * figure.get_figwidth()))
     figure.supxlabel(source, x=0.005, ha="left", fontsize=6.5, color="0.35")
     with written_whole(path) as temporary:
         figure.savefig(temporary)
@@ -253,8 +254,8 @@ def draw_images(axes, images, columns):
     axes.set_axis_off()
 
 
-def provenance(device):
-    """Where a result comes from: versions, device, threads, and the git commit of the code."""
+def git_state():
+    """The commit of the code and whether it has no changes; two Nones where there is no git or no repository."""
 
     def git(*command):
         answer = subprocess.run(["git", "-C", str(HERE), *command], capture_output=True, text=True)
@@ -263,14 +264,20 @@ def provenance(device):
     try:
         commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", ".")
     except OSError:  # git is not installed
-        commit, changes = None, None
+        return None, None
+    return commit, None if commit is None else changes == ""
+
+
+def provenance(device):
+    """Where a result comes from: versions, device, threads, and the git commit of the code."""
+    commit, clean = git_state()
     return {
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"{device.type} ({platform.machine()})",
         "threads": torch.get_num_threads(),
         "git_commit": commit,
-        "git_clean": None if commit is None else changes == "",
+        "git_clean": clean,
     }
 
 

@@ -93,11 +93,11 @@ def test_missing_results_are_not_judged(tmp_path, capsys):
     (tmp_path / "compare.json").write_text(json.dumps(COMPARE))
     report.main(["--out-dir", str(tmp_path), "--figures-dir", str(tmp_path / "figures")])
     claims = json.loads((tmp_path / "claims.json").read_text())["claims"]
-    verdicts = {claim["report"]: claim["verdict"] for claim in claims}
+    verdicts = {claim["says"]: claim["verdict"] for claim in claims}
     assert len(claims) == len(report.CLAIMS)
     assert {claim["verdict"] for claim in claims if claim["source"] not in ("compare.json", None)} == {report.UNTESTED}
     assert verdicts["exactly 100% accuracy on sequences of length 25"] == report.HOLDS
     text = (tmp_path / "report.md").read_text()
-    assert all(claim["report"] in text and claim["measured"] in text for claim in claims)
+    assert all(claim["says"] in text and claim["measured"] in text for claim in claims)
     assert "run beyond.py" in text
     assert report.UNTESTED in capsys.readouterr().out

@@ -12,8 +12,8 @@ def epoch(d_loss, g_loss, d_accuracy, g_grad_norm):
 
 
 def results_of(initial, balanced, control):
-    runs = {"initial": epoch(*initial), "balanced": epoch(*balanced), "initial_eps1e-5": epoch(*control)}
-    return {"study": {"runs": runs}, "grid": None, "evaluate": None}
+    runs = {"initial": epoch(*initial), "balanced": epoch(*balanced), "control": epoch(*control)}
+    return {"study": {"runs": runs}, "grid": None, "evaluate": None, "recipes": None}
 
 
 REPORT = results_of((0.05, 5, 0.99, 0.01), (0.69, 0.7, 0.505, 1), (0.05, 5, 0.99, 0.01))  # as the report has it
@@ -46,7 +46,7 @@ def test_missing_results_are_not_judged(tmp_path):
     assert len(claims) == len(report.CLAIMS)
     assert {claim["verdict"] for claim in claims} == {report.UNTESTED}
     (tmp_path / "study.json").write_text(json.dumps(REPORT["study"]))
-    verdicts = {claim["report"]: claim["verdict"] for claim in report.judge(report.read(tmp_path))}
+    verdicts = {claim["says"]: claim["verdict"] for claim in report.judge(report.read(tmp_path))}
     assert verdicts["the loss of both networks hovers around log 2"] == report.HOLDS
     assert verdicts["7 - 1 + 6 is about 9"] == report.UNTESTED
     assert list(verdicts.values()).count(report.UNTESTED) == len(claims) - 7  # the architecture needs the config
@@ -60,4 +60,4 @@ def test_report_file(tmp_path):
     text = (tmp_path / "report.md").read_text()
     assert text.count("![") == 1
     assert "](figures/fig7_roof_to_6.png)" in text
-    assert all(f"| {claim['report']} | {claim['measured']} | **not tested** |" in text for claim in claims)
+    assert all(f"| {claim['says']} | {claim['measured']} | **not tested** |" in text for claim in claims)

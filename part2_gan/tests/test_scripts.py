@@ -57,14 +57,20 @@ def test_classifier_reads(trained):
 
 
 def test_study_leaves_figures_and_numbers(trained):
-    names = ["fig2_initial_losses", "fig3_initial_samples", "fig4_balanced_losses", "fig5_progression", "bn_eps_losses"]
+    names = [
+        "fig2_initial_losses",
+        "fig3_initial_samples",
+        "fig4_balanced_losses",
+        "fig5_progression",
+        "control_losses",
+    ]
     for name in names:
         assert (trained / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
     runs = json.loads((trained / "study.json").read_text())["runs"]
     assert {name: (run["config"]["arch"], run["config"]["bn_eps"], run["epochs"]) for name, run in runs.items()} == {
         "balanced": ("balanced", 0.8, 3),
         "initial": ("initial", 0.8, 1),
-        "initial_eps1e-5": ("initial", 1e-5, 1),
+        "control": ("initial", 1e-5, 1),
     }
     assert len(runs["balanced"]["by_epoch"]["d_loss"]) == 3
 
