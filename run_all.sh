@@ -117,7 +117,7 @@ wait_for_balanced() {
 draw_and_measure() {
     "${study[@]}"
     "$PYTHON" part2_gan/evaluate.py "${on_data[@]}" "${networks[@]:0:4}"
-    for name in initial control; do
+    for name in initial initial_d_first initial_mended; do
         "$PYTHON" part2_gan/evaluate.py "${on_data[@]}" --name "$name" --checkpoint "$part2/$name/checkpoint.pt" \
             --classifier "$part2/classifier.pt"
     done
@@ -129,7 +129,7 @@ balanced=$!
 trap 'kill "$balanced" 2> /dev/null || true' EXIT # a background process does not hear Ctrl-C
 step "Figure 1: LSTM and RNN on palindromes" "$PYTHON" \
     part1_lstm/compare.py --out-dir "$part1" --figures-dir "$figures1" --workers "$others" --threads 1 "${compare[@]}"
-step "The first discriminator, and the control run" "${study[@]}" --runs initial control --workers "$others"
+step "The first discriminator, with and without two slips" "${study[@]}" --runs initial initial_d_first initial_mended --workers "$others"
 step "The balanced discriminator, in the background so far" wait_for_balanced
 trap - EXIT
 step "Figures 2 to 5, and what the samples are worth" draw_and_measure

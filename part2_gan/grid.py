@@ -148,6 +148,7 @@ def draw_cells(outcomes, seeds):
             ax.hlines(statistics.mean(values), x + aside - 0.12, x + aside + 0.12, color=COLOURS[eps], lw=2)
         if logarithmic:
             ax.set_yscale("log")
+            utils.label_plainly(ax.yaxis)
         ax.set_xticks(range(4), [f"{WIDE[arch]}\n{dropout:g}" for arch, dropout in places], fontsize=9)
         ax.set(xlabel="D's hidden layers and dropout", ylabel=label)
         ax.grid(axis="y", alpha=0.3)
@@ -171,6 +172,7 @@ def draw_curves(outcomes, seeds):
             axes[1].plot(*zip(*quality, strict=True), marker=".", **(line | {"label": None}))
         axes[0].set_title(f"D {WIDE[arch]}, dropout {dropout:g}")
         axes[1].set(xlabel="epoch", yscale="log")
+        utils.label_plainly(axes[1].yaxis)
     rows[0, 0].set_ylabel("accuracy of D in training")
     rows[1, 0].set_ylabel("Frechet distance of samples")
     figure.legend(*rows[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
@@ -205,6 +207,8 @@ def draw_losses_and_quality(looks):
         ax.scatter(*places, s=sizes, color=COLOURS[eps], marker=marker, alpha=0.6, label=label)
     ax.set(xlabel="the losses' distance from log 2 (nats, the larger of the two)", ylabel="Frechet distance of samples")
     ax.set(xscale="log", yscale="log")
+    utils.label_plainly(ax.xaxis)
+    utils.label_plainly(ax.yaxis)
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
@@ -240,6 +244,7 @@ def draw_losses_compared(outcomes, seeds):
         marker = {1e-5: "o", 0.8: "^"}[eps]
         right.scatter(x, y, s=16, color=colour, marker=marker, alpha=0.6, label=f"{loss}, {NAMES[eps]}")
     right.set(xlabel="mean D(G(z)) of an epoch", ylabel="gradient norm reaching G", xlim=(0, 1), yscale="log")
+    utils.label_plainly(right.yaxis)
     right.legend(fontsize=9)
     return figure
 

@@ -1,23 +1,25 @@
 """Figures 2 to 5: what the two discriminators do to the same generator.
 
-    python study.py                     # three runs on MNIST; goes on after a stop
+    python study.py                     # four runs on MNIST; goes on after a stop
     python study.py --dataset typeset --limit 6000 --epochs-initial 2 --epochs-balanced 4
-    python study.py --runs balanced     # train only this one; the figures are drawn once all three are there
-    torchrun --nproc-per-node 3 study.py --workers 1    # one run to a process, on one machine or several
+    python study.py --runs balanced     # train only this one; the figures are drawn once the four are there
+    torchrun --nproc-per-node 4 study.py --workers 1    # one run to a process, on one machine or several
 
-| run      | D                      | BatchNorm eps | first updated | epochs | figures            |
-| -------- | ---------------------- | ------------- | ------------- | ------ | ------------------ |
-| initial  | 784-512-256-1          | 0.8           | G             | 50     | 2 and 3            |
-| balanced | 784-256-128-1, dropout | 0.8           | G             | 200    | 4 and 5            |
-| control  | 784-512-256-1          | 1e-5          | D             | 50     | control, see below |
+| run              | D                      | BatchNorm eps | first updated | epochs | figures            |
+| ---------------- | ---------------------- | ------------- | ------------- | ------ | ------------------ |
+| balanced         | 784-256-128-1, dropout | 0.8           | D             | 200    | 4 and 5            |
+| initial          | 784-512-256-1          | 0.8           | G             | 50     | 2 and 3            |
+| initial_d_first  | 784-512-256-1          | 0.8           | D             | 50     | between the two    |
+| initial_mended   | 784-512-256-1          | 1e-5          | D             | 50     | neither slip       |
+| balanced_g_first | 784-256-128-1, dropout | 0.8           | G             | 200    | only with --runs   |
 
 The report names neither eps nor order. Its figure 2 comes with two slips of much-copied code: `BatchNorm1d(n, 0.8)`,
-which weakens the generator's normalisation, and G updated before D. The report runs have both (`--bn-eps`, `--order`),
-and between them only the discriminator differs. The control run has the first discriminator and neither slip; grid.py
-turns each by itself.
+which weakens the generator's normalisation, and G updated before D, so that D learns from samples of a G that is gone.
+Its figure 4 comes with the first slip alone; balanced_g_first tells what the other does to it. The runs between take
+the slips away one after the other and leave all else as it is; grid.py turns every factor by itself, over seeds.
 
-Writes fig2 to fig5, control_losses.png, training.gif (the balanced run's samples over the epochs), study.json, and the
-balanced generator as generator.pt in half precision.
+Writes fig2 to fig5, slips.png (figure 2 with both slips, one, none), training.gif (the balanced run's samples over the
+epochs), study.json, and the balanced generator as generator.pt in half precision.
 """
 
 import json
@@ -35,7 +37,15 @@ import train
 import utils
 
 FINAL_LOOKS = 10  # epochs between two looks at the samples of the long runs, here and in recipes.py
-RUNS = ("balanced", "initial", "control")
+# Architecture, BatchNorm eps, who is updated first; the last one is trained only when --runs names it.
+RUNS = {
+    "balanced": ("balanced", 0.8, "d-first"),
+    "initial": ("initial", 0.8, "g-first"),
+    "initial_d_first": ("initial", 0.8, "d-first"),
+    "initial_mended": ("initial", 1e-5, "d-first"),
+    "balanced_g_first": ("balanced", 0.8, "g-first"),
+}
+DRAWN = tuple(RUNS)[:4]
 
 
 def parse_args(argv=None):
@@ -45,9 +55,7 @@ def parse_args(argv=None):
     parser.add_argument("--epochs-initial", type=count, default=50, help="epochs of the initial runs")
     parser.add_argument("--epochs-balanced", type=count, default=200, help="epochs of the balanced run")
     parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
-    parser.add_argument("--bn-eps", type=utils.number(float, above=0), default=0.8, help="of the two report runs")
-    parser.add_argument("--order", choices=train.ORDERS, default="g-first", help="who is updated first in them")
-    parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS, help="what to train")
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=DRAWN, help="what to train")
     add_quality_options(parser, every=FINAL_LOOKS, low=0)
     return finish_args(parser, argv, workers=min(3, os.cpu_count() or 1))
 
@@ -90,17 +98,16 @@ def prepare(args):
 def plan(args):
     """The study's runs as {name: options of train.py}, the longest first."""
     common = pass_on(args, "batch_size", "seed", "out_dir")
-    slips = pass_on(args, "bn_eps", "order")
-    initial = ["--arch", "initial", "--epochs", args.epochs_initial, "--grid-epochs", 1]
-    balanced = ["--arch", "balanced", "--epochs", args.epochs_balanced, "--grid-epochs"]
-    balanced += film_epochs(args.epochs_balanced)
-    balanced += pass_on(args, "evaluate_every", "classifier")
-    runs = {
-        "balanced": [*balanced, *slips],
-        "initial": [*initial, *slips],
-        "control": [*initial, "--bn-eps", 1e-5, "--order", "d-first"],
-    }
-    return {name: [str(word) for word in [*runs[name], *common, "--name", name]] for name in RUNS if name in args.runs}
+    runs = {}
+    for name in [name for name in RUNS if name in args.runs]:
+        arch, bn_eps, order = RUNS[name]
+        epochs = args.epochs_balanced if arch == "balanced" else args.epochs_initial
+        options = ["--arch", arch, "--bn-eps", bn_eps, "--order", order, "--epochs", epochs, "--name", name]
+        options += ["--grid-epochs", *(film_epochs(epochs) if name == "balanced" else progress(epochs)[:-1])]
+        if arch == "balanced":
+            options += pass_on(args, "evaluate_every", "classifier")
+        runs[name] = [str(word) for word in options + common]
+    return runs
 
 
 def progress(epochs):
@@ -184,16 +191,19 @@ def write_film(path, args):
     utils.plt.close(figure)
 
 
-def draw_control(args):
-    """The first discriminator with both slips and with neither, on one scale."""
-    figure, axes = utils.plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
-    for ax, name in zip(axes, ("initial", "control"), strict=True):
+def draw_slips(args):
+    """The losses of the first discriminator with both slips, with one and with none, on one scale."""
+    names = DRAWN[1:]
+    figure, axes = utils.plt.subplots(1, len(names), figsize=(13, 4), sharey=True)
+    for ax, name in zip(axes, names, strict=True):
         history, config = load_history(args.out_dir / name)
         train.plot_losses(ax, history)
         ax.set_title(f"BatchNorm eps {config['bn_eps']:g}, {config['order'][0].upper()} updated first")
     ax.set_ylim(0, max(ax.dataLim.ymax for ax in axes))
-    axes[1].legend(loc="upper right")  # where no spike reaches
-    told = train.describe(config).replace(f"eps {config['bn_eps']:g}", "eps as named").replace("D first; ", "")
+    ax.legend(loc="upper right")  # where no spike reaches
+    for ax in axes[1:]:
+        ax.set_ylabel("")
+    told = train.describe(config).replace(f"eps {config['bn_eps']:g}", "eps as named").replace(", D first;", ";")
     return figure, told
 
 
@@ -238,18 +248,20 @@ def main():
     if run_all(runs, args.workers) > 0:
         return
 
-    if missing := [name for name in RUNS if not (args.out_dir / name / "result.json").exists()]:
+    if missing := [name for name in DRAWN if not (args.out_dir / name / "result.json").exists()]:
         print(f"trained: {', '.join(runs)}; the figures follow once there are also {', '.join(missing)}")
         return
 
-    results = {name: load_result(args.out_dir / name) for name in RUNS}
+    results = {
+        name: load_result(args.out_dir / name) for name in RUNS if (args.out_dir / name / "result.json").exists()
+    }
     stages = progress(args.epochs_balanced)
     figures = {
         "fig2_initial_losses": draw_losses("initial", args),
         "fig3_initial_samples": draw_samples("initial", [args.epochs_initial], [""], args),
         "fig4_balanced_losses": draw_losses("balanced", args),
         "fig5_progression": draw_samples("balanced", stages, ["(a) ", "(b) ", "(c) "][: len(stages)], args),
-        "control_losses": draw_control(args),
+        "slips": draw_slips(args),
     }
     for name, (figure, source) in figures.items():
         utils.save_figure(figure, args.figures_dir / f"{name}.png", source, args.dataset)

@@ -48,7 +48,7 @@ HISTORY = ("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy", "g_grad_norm")
 AVERAGE_EVERY = 4  # steps: the running average of G's weights costs a quarter, and is the same to the eye
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 RECIPES = {
-    "report": {"arch": "balanced", "bn_eps": 0.8, "order": "g-first", "epochs": 200},
+    "report": {"arch": "balanced", "bn_eps": 0.8, "epochs": 200},
     "best": {"arch": "initial", "gradient_penalty": 0.3, "ema": 0.999, "decay_from": 0.5, "epochs": 60},
 }
 ORDERS = ("d-first", "g-first")
@@ -78,7 +78,7 @@ def parse_args(argv=None):
         "--order",
         choices=ORDERS,
         default="d-first",
-        help="who is updated first, against the other as it was: D (Goodfellow et al. 2014), or G (much-copied code)",
+        help="who is updated first: D (Goodfellow et al. 2014), or G, and then D by the samples that G made before",
     )
     parser.add_argument(
         "--label-smoothing",

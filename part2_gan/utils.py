@@ -247,6 +247,13 @@ def save_figure(figure, path, source, data):
     plt.close(figure)
 
 
+def label_plainly(axis):
+    """Label a logarithmic axis of one or two decades, axes.yaxis say, with 200 and not 2 x 10^2."""
+    axis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(plt.NullLocator())
+
+
 def draw_images(axes, images, columns):
     """Show images (n, 784) in [-1, 1] as white ink on black, `columns` in a row."""
     grid = make_grid(images.float().reshape(-1, 1, 28, 28).cpu(), columns, padding=1, pad_value=1)

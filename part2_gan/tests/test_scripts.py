@@ -62,16 +62,21 @@ def test_study_leaves_figures_and_numbers(trained):
         "fig3_initial_samples",
         "fig4_balanced_losses",
         "fig5_progression",
-        "control_losses",
+        "slips",
     ]
     for name in names:
         assert (trained / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
     runs = json.loads((trained / "study.json").read_text())["runs"]
-    assert {name: (run["config"]["arch"], run["config"]["bn_eps"], run["epochs"]) for name, run in runs.items()} == {
-        "balanced": ("balanced", 0.8, 3),
-        "initial": ("initial", 0.8, 1),
-        "control": ("initial", 1e-5, 1),
+    assert {
+        name: (run["config"]["arch"], run["config"]["bn_eps"], run["config"]["order"], run["epochs"])
+        for name, run in runs.items()
+    } == {
+        "balanced": ("balanced", 0.8, "d-first", 3),
+        "initial": ("initial", 0.8, "g-first", 1),
+        "initial_d_first": ("initial", 0.8, "d-first", 1),
+        "initial_mended": ("initial", 1e-5, "d-first", 1),
     }
+    assert (trained / "figures" / "training.gif").read_bytes().startswith(b"GIF89a")
     assert len(runs["balanced"]["by_epoch"]["d_loss"]) == 3
 
 
