@@ -198,7 +198,7 @@ def plot(rows, path, source):
         points = [(row["length"], row["milliseconds_per_sequence_step"]) for row in rows if row["peer"] == peer]
         axes.plot(*zip(*points, strict=True), marker="o", label=peer, linestyle=":" if peer == "products" else "-")
     lengths = sorted({row["length"] for row in rows})
-    axes.set(xlabel="digits read", ylabel="milliseconds a sequence step", title="Training step of the LSTM")
+    axes.set(xlabel="digits read", ylabel="milliseconds a sequence step")
     axes.set_xscale("log")
     axes.set_xticks(lengths, [str(length) for length in lengths])
     axes.minorticks_off()

@@ -94,7 +94,6 @@ def plot(runs, summary, args, path):
     axes.set(
         xlabel="sequence length T (digits read)",
         ylabel="accuracy",
-        title="LSTM and vanilla RNN on palindromes, one protocol",
         xticks=sorted(set(args.lengths)),
         xlim=(shortest - 5 * aside, longest + 5 * aside),
         ylim=(0, 1.14),

@@ -1,11 +1,10 @@
 """What became of the report's claims about the GAN: OUT_DIR/report.md and OUT_DIR/claims.json, from measured results.
 
     python report.py        # some seconds; reads what study.py, evaluate.py, interpolate.py, arithmetic.py, the three
-                            # scripts behind latent_study.json, grid.py and recipes.py have written
+                            # scripts behind latent_study.json, grid.py, recipes.py and benchmark.py have written
 
-A claim is a sentence of the report, what was measured about it, and a verdict that is computed from the results: holds,
-holds in part, does not hold, or, where a result is missing, not tested. Nothing here is typed in by hand but the
-report's own words; a result of another size (a quick run, stand-in digits) gives the verdict of that size.
+The claims and their verdicts are computed in claims.py. Below their table stands every figure that is there: the
+command that made it, what it shows and what it does not, and the numbers.
 """
 
 import json
@@ -16,359 +15,213 @@ from pathlib import Path
 import torch
 
 import utils
-from gan import DISCRIMINATORS, GENERATOR_WIDTHS, PIXELS
+from claims import judge, percent, readings
 
-HOLDS, PART, NOT, UNTESTED = "holds", "holds in part", "does not hold", "not tested"
-LOG2 = math.log(2)
-
-
-def grade(*conditions):
-    """All conditions true: holds; none: does not hold; else in part."""
-    return HOLDS if all(conditions) else PART if any(conditions) else NOT
-
-
-def percent(value, interval=None, digits=0):
-    """Such as `13 %`, with an interval `13 % (11 to 15 %)`."""
-    text = f"{100 * value:.{digits}f} %"
-    if interval is None:
-        return text
-    return f"{text} ({100 * interval[0]:.{digits}f} to {100 * interval[1]:.{digits}f} %)"
-
-
-def last(results, name):
-    """Means over the last epoch of a run of study.py."""
-    return results["study"]["runs"][name]["last_epoch"]
-
-
-def seeds(results, *names):
-    """Last figures of the report's recipe under several seeds, as text; empty where recipes.py has not run them."""
-    runs = ((results["recipes"] or {}).get("final") or {}).get("final", {}).get("report", {}).get("runs", {})
-    ends = [run["last_epoch"] | run["end"] for run in runs.values() if "last_epoch" in run]
-    if len(ends) < 2:
-        return ""
-    told = (f"{name.replace('_', ' ')} {', '.join(f'{end[name]:.3g}' for end in ends)}" for name in names)
-    return f". Over {len(ends)} seeds: {'; '.join(told)}"
-
-
-def networks(results):
-    """Layer widths, optimizer."""
-    config = results["study"]["runs"]["balanced"]["config"]
-    widths = "-".join(str(width) for width in (100, *GENERATOR_WIDTHS, PIXELS))
-    d = DISCRIMINATORS["balanced"]
-    measured = (
-        f"G {widths}, D {PIXELS}-{'-'.join(map(str, d['widths']))}-1 with dropout {d['dropout']:g}; Adam, lr "
-        f"{config['lr']:g}, beta1 {config['beta1']:g}; BatchNorm eps {config['bn_eps']:g}, not named in the report"
-    )
-    return measured, grade(d["dropout"] == 0.4, config["lr"] == 2e-4, config["beta1"] == 0.5)
-
-
-def d_loss_falls(results):
-    """Does D's loss fall to near zero against the first discriminator?"""
-    d = last(results, "initial")["d_loss"]
-    measured = f"D's loss {d:.2f} in the last epoch (log 2 = {LOG2:.2f}); without the two slips "
-    measured += f"{last(results, 'initial_mended')['d_loss']:.2f}"
-    return measured, grade(d < 0.75 * LOG2, d < 0.1)
-
-
-def g_loss_high(results):
-    """Does G's loss stand high?"""
-    g, control = (last(results, name)["g_loss"] for name in ("initial", "initial_mended"))
-    return f"G's loss {g:.2f} in the last epoch, {control:.2f} without the two slips", grade(g > 2 * LOG2)
-
-
-def d_overpowers(results):
-    """Is D nearly always right?"""
-    values = [last(results, name)["d_accuracy"] for name in ("initial", "balanced")]
-    measured = "D is right about {} of its training batches, the balanced one about {}".format(*map(percent, values))
-    return measured, grade(values[0] > 0.75, values[0] - values[1] > 0.2)
-
-
-def no_gradient(results):
-    """Does G get almost no gradient then?"""
-    initial, balanced = (last(results, name)["g_grad_norm"] for name in ("initial", "balanced"))
-    measured = (
-        f"the gradient that reaches G has norm {initial:.2g} in the last epoch, {balanced:.2g} in the balanced run: "
-    )
-    return f"{measured}{initial / balanced:.1f} times as much", grade(initial < 0.1 * balanced)
-
-
-def capacity_is_the_cure(results):
-    """Is it width and dropout that cure it?"""
-    names = ("initial", "initial_d_first", "balanced", "initial_mended")
-    accuracies = [last(results, name)["d_accuracy"] for name in names]
-    measured = (
-        "D is right about {} in figure 2; about {} with D updated first; about {} if it is narrowed and given dropout "
-        "besides; and about {} with neither, but with torch's eps".format(*map(percent, accuracies))
-    )
-    cured, needed = accuracies[2] < accuracies[1] - 0.1, accuracies[3] > accuracies[1] - 0.1
-    if results["grid"]:
-        told = []
-        for factor, words in ("width", "narrower"), ("dropout", "dropout"), ("eps", "eps 0.8"), ("order", "G first"):
-            accuracy, distance = (
-                results["grid"]["effects"][what][factor] for what in ("d_accuracy", "frechet_distance")
-            )
-            low, high = map(math.exp, distance["interval"])
-            told.append(
-                f"{words}: accuracy {100 * accuracy['mean']:+.0f} points, Frechet distance times "
-                f"{math.exp(distance['mean']):.1f} ({low:.1f} to {high:.1f})"
-            )
-        measured += f". Each by itself, over {results['grid']['config']['seeds']} seeds: {'; '.join(told)}"
-    return measured, grade(cured, needed)
-
-
-def unsatisfactory(results):
-    """Are the first discriminator's samples poor?"""
-    entry = results["evaluate"]["initial"]
-    never = [digit for digit, count in enumerate(entry["histogram"]) if count < 0.01 * sum(entry["histogram"])]
-    most = max(entry["histogram"]) / sum(entry["histogram"])
-    measured = (
-        f"Frechet distance {entry['frechet_distance']:.0f} (real digits: {entry['floor']:.1f}); of the samples surely "
-        f"read, {percent(most)} are one digit, and below 1 % each: {never or 'none'}"
-    )
-    return measured, grade(entry["frechet_distance"] > 20 * entry["floor"])
-
-
-def near_log2(results):
-    """Do both losses end near log 2?"""
-    d, g = (last(results, "balanced")[name] for name in ("d_loss", "g_loss"))
-    measured = f"D {d:.3f}, G {g:.3f}, log 2 = {LOG2:.3f}{seeds(results, 'd_loss', 'g_loss')}"
-    return measured, grade(abs(d - LOG2) < 0.07, abs(g - LOG2) < 0.07)
-
-
-def d_guesses(results):
-    """Does D guess?"""
-    accuracy = last(results, "balanced")["d_accuracy"]
-    measured = f"D is right about {percent(accuracy)} of its training batches, with dropout"
-    judged = (results["evaluate"] or {}).get("balanced", {}).get("discriminator")
-    if judged:
-        measured += "; without: " + ", ".join(f"{percent(share)} of {what}" for what, share in judged.items())
-    measured += seeds(results, "d_accuracy")
-    return measured, grade(abs(accuracy - 0.5) < 0.1, abs(accuracy - 0.5) < 0.02)
-
-
-def losses_tell_quality(results):
-    """Do losses at log 2 mean good samples?"""
-    balanced, other = (results["evaluate"][name] for name in ("balanced", "initial_mended"))
-    g = last(results, "initial_mended")["g_loss"]
-    measured = (
-        f"the run whose G loss ends at {last(results, 'balanced')['g_loss']:.2f} has Frechet distance "
-        f"{balanced['frechet_distance']:.1f}, one that ends at {g:.2f} has {other['frechet_distance']:.1f}"
-    )
-    if results["grid"]:
-        measured += f". {results['grid']['near_log2']}"
-    return measured, grade(balanced["frechet_distance"] < other["frechet_distance"])
-
-
-def high_quality(results):
-    """Do the samples resemble real digits?"""
-    entry = results["evaluate"]["balanced"]
-    found = entry["precision_recall"]
-    real = found["training_digits"]
-    measured = f"Frechet distance {entry['frechet_distance']:.1f} (real digits: {entry['floor']:.1f}); "
-    measured += "; ".join(
-        f"{what} {found['samples'][what]:.2f} (training digits {real[what]:.2f})" for what in ("precision", "recall")
-    )
-    measured += seeds(results, "frechet_distance", "precision", "recall")
-    close = [found["samples"][what] > 0.9 * real[what] for what in ("precision", "recall")]
-    return measured, grade(*close, entry["frechet_distance"] < 2 * entry["floor"])
-
-
-def passes_1(results):
-    """Does the way from 7 to 6 pass a 1?"""
-    drawn = [reading["digit"] for reading in results["interpolate"]["pairs"]["7 to 6"]]
-    measured = f"the strip of figure 6 reads {' '.join(map(str, drawn))}"
-    if not results["latent_study"]:
-        return measured, grade(1 in drawn)
-    line = results["latent_study"]["interpolation"]["pooled"]["line"]
-    passed = line["passes_digit"]
-    measured += (
-        f"; of {passed['of']:,} pairs {percent(passed['rate'][1], (passed['low'][1], passed['high'][1]))} pass a 1, "
-        f"{percent(line['middle_reads_1']['rate'], line['middle_reads_1']['interval'])} have it in the middle"
-    )
-    return measured, grade(1 in drawn, passed["rate"][1] > 0.5)
-
-
-def between(results):
-    """Is 1 between 7 and 6 more than between other digits?"""
-    pooled = results["latent_study"]["interpolation"]["pooled"]
-    own, others = pooled["line"]["middle_reads_1"], pooled["middles_line"]["reads_1_between_others"]
-    measured = (
-        f"the middle reads 1 in {percent(own['rate'], own['interval'], 1)} of the pairs 7-6, and in "
-        f"{percent(others['rate'], others['interval'], 1)} of the pairs of other digits without a 1"
-    )
-    return measured, grade(own["rate"] > 0.5, own["interval"][0] > others["interval"][1])
-
-
-def smooth(results):
-    """Does no step of the way jump?"""
-    pooled = results["latent_study"]["interpolation"]["pooled"]
-    line, fade = pooled["line"], pooled["fade"]
-    measured = (
-        f"in features the way is {line['length_over_distance'][1]:.2f} times as long as the distance of its ends "
-        f"(cross-fade {fade['length_over_distance'][1]:.2f}), its largest step {percent(line['largest_step'][1])} "
-        f"of it ({percent(fade['largest_step'][1])}); medians"
-    )
-    return measured, grade(line["largest_step"][1] < 0.25)
-
-
-def not_memorised(results):
-    """Are samples no copies of training digits?"""
-    near = results["evaluate"]["balanced"]["neighbours"]
-    measured = "; ".join(
-        f"in {space} a sample is {near[space]['median_ratio']:.2f} times as far from its nearest training digit as a "
-        f"test digit is, {percent(near[space]['closer_share'], near[space]['closer_share_interval'], 1)} are nearer "
-        "than 99 % of the test digits"
-        for space in ("pixels", "features")
-    )
-    return measured, grade(*(near[space]["closer_share"] < 0.02 for space in ("pixels", "features")))
-
-
-def roof_is_a_7(results):
-    """Does z_7 - z_1 by itself look like a 7?"""
-    first = results["arithmetic"]["fig7_roof_to_6"][0]
-    return f"read as {first['digit']} with confidence {first['confidence']:.2f}; one triple", grade(first["digit"] == 7)
-
-
-def strip_passes_9(results):
-    """Does the hybrid's strip pass a 9?"""
-    drawn = [reading["digit"] for reading in results["arithmetic"]["fig8_hybrid_to_6"]]
-    return f"the strip of figure 8 reads {' '.join(map(str, drawn))}; one triple", grade(9 in drawn)
-
-
-def readings(results, way, kind, strength):
-    """Rate of 9, its interval, and the counts of all ten readings of one sum."""
-    found = results["latent_study"]["arithmetic"]["pooled"][way][kind]
-    at = found["strengths"].index(strength)
-    nine = found["reads_9"]
-    return nine["rate"][at], (nine["low"][at], nine["high"][at]), found["along"]["read"][at]
-
-
-def sum_is_9(results):
-    """Is 7 - 1 + 6 a 9?"""
-    texts, ahead, most = [], [], []
-    for way, words in (("one", "as it is"), ("one_shell", "scaled to the norm of training")):
-        rate, interval, counts = readings(results, way, "roof", 1.0)
-        controls = [readings(results, way, kind, 1.0) for kind in ("others", "random")]
-        ahead.append(all(interval[0] > high for _, (_, high), _ in controls))
-        most.append(max(range(10), key=counts.__getitem__))
-        beside = " and ".join(percent(control, digits=1) for control, _, _ in controls)
-        texts.append(f"{words} {percent(rate, interval, 1)}, controls {beside}, most often a {most[-1]}")
-    return "the sum reads as 9: " + "; ".join(texts), grade(all(ahead), most == [9, 9])
-
-
-def equation_10(results):
-    """Is 1.8 z_6 + .96 z_7 - .96 z_1 what the strip shows, and a 9?"""
-    rate, interval, counts = readings(results, "one", "written", 0.96)
-    most = max(range(10), key=counts.__getitem__)
-    measured = (
-        "the strip's point at 1 - alpha = 0.8 is z_6 + 0.96 (z_7 - z_1): its weight of z_6 is 1, not 1.8. As written "
-        f"it reads as 9 in {percent(rate, interval, 1)}, most often as {most} ({percent(counts[most] / sum(counts))})"
-    )
-    return measured, grade(rate > 0.5)
-
-
-# The id, the report's words, the question, the results that it takes, and the figure to look at.
-CLAIMS = [
-    ("networks", "the architectures and the optimizer", networks, ["study"], None),
-    ("d_loss_near_zero", "the Discriminator's loss rapidly decreases to near zero", d_loss_falls, ["study"],
-     "fig2_initial_losses"),
-    ("g_loss_high", "the Generator's loss spikes and remains high", g_loss_high, ["study"], "fig2_initial_losses"),
-    ("d_too_strong", "the Discriminator quickly became too strong", d_overpowers, ["study"], "fig2_initial_losses"),
-    ("no_gradient_for_g", "the Generator receives almost no useful gradient", no_gradient, ["study"],
-     "fig2_initial_losses"),
-    ("capacity_is_the_cure", "decreasing the Discriminator's capacity (dropout, width) balances the power",
-     capacity_is_the_cure, ["study"], "slips"),
-    ("initial_images_poor", "the images after 50 epochs were unsatisfactory", unsatisfactory, ["evaluate"],
-     "fig3_initial_samples"),
-    ("losses_near_log2", "the loss of both networks hovers around log 2", near_log2, ["study"],
-     "fig4_balanced_losses"),
-    ("d_guesses", "the Discriminator is guessing randomly (50% accuracy)", d_guesses, ["study"],
-     "fig4_balanced_losses"),
-    ("losses_mean_quality", "... suggesting that the Generator has become proficient", losses_tell_quality,
-     ["study", "evaluate"], "fig4_balanced_losses"),
-    ("high_quality", "high-quality images that closely resemble real MNIST digits", high_quality, ["evaluate"],
-     "fig5_progression"),
-    ("passes_1", "the intermediate images [from 7 to 6] look like 1", passes_1, ["interpolate"], "fig6_interpolation"),
-    ("1_between_7_and_6", "in GAN's latent space, 1 is located between 7 and 6", between, ["latent_study"],
-     "interpolation_7_6"),
-    ("smooth", "a smooth transition", smooth, ["latent_study"], "fig6_interpolation"),
-    ("not_memorised", "the underlying continuous manifold rather than simply memorizing", not_memorised, ["evaluate"],
-     "nearest_neighbours"),
-    ("roof_is_a_7", "the roof still looks like a 7", roof_is_a_7, ["arithmetic"], "fig7_roof_to_6"),
-    ("strip_passes_9", "a digit that resembles 9 emerging [on the way from z_hybrid to z_6]", strip_passes_9,
-     ["arithmetic"], "fig8_hybrid_to_6"),
-    ("equation_10", "equation (10), and the loop that weighs more than the roof", equation_10, ["latent_study"],
-     "arithmetic_rates"),
-    ("7_1_6_is_9", "7 - 1 + 6 is about 9", sum_is_9, ["latent_study"], "arithmetic_rates"),
-]  # fmt: skip
-
-
-def judge(results):
-    """Every claim with what was measured, its verdict, and the files behind it; `results` as `read` returns them."""
-    claims = []
-    for name, says, ask, sources, figure in CLAIMS:
-        files = [f"{source}.json" for source in sources]
-        if missing := [source for source in sources if results[source] is None]:
-            measured, verdict = f"{missing[0]}.json is not there", UNTESTED
-        else:
-            try:
-                measured, verdict = ask(results)
-            except (IndexError, KeyError, TypeError, ValueError) as error:
-                measured, verdict = f"{files[0]} lacks what is needed ({error})", UNTESTED
-        claim = {"id": name, "says": says, "measured": measured, "verdict": verdict}
-        claims.append(claim | {"sources": files, "figure": figure})
-    return claims
+RESULTS = ("study", "evaluate", "interpolate", "arithmetic", "latent_study", "grid", "recipes", "benchmark")
 
 
 def read(folder):
     """The results by name, None for those that are not there."""
-    names = ("study", "evaluate", "interpolate", "arithmetic", "latent_study", "grid", "recipes")
-    paths = {name: folder / f"{name}.json" for name in names}
+    paths = {name: folder / f"{name}.json" for name in RESULTS}
     return {name: json.loads(path.read_text()) if path.exists() else None for name, path in paths.items()}
 
 
-# Title, figure, script, what it shows and what it does not.
+def table(head, rows):
+    """A Markdown table as lines."""
+    return [f"| {' | '.join(map(str, line))} |" for line in (head, ["---"] * len(head), *rows)]
+
+
+def losses(results):
+    """The last epoch of every run of study.py."""
+    rows = []
+    for name, run in results["study"]["runs"].items():
+        config, last = run["config"], run["last_epoch"]
+        rows.append([name, config["arch"], f"{config['bn_eps']:g}", config["order"], run["epochs"]])
+        rows[-1] += [f"{last[what]:.2f}" for what in ("d_loss", "g_loss", "d_accuracy", "g_grad_norm")]
+    head = ["run", "discriminator", "BatchNorm eps", "order", "epochs", "D loss", "G loss", "accuracy of D"]
+    return table([*head, "gradient norm reaching G"], rows)
+
+
+def worth(results):
+    """What evaluate.py found for every generator."""
+    rows = []
+    for name, entry in results["evaluate"].items():
+        low, high = entry["frechet_distance_interval"]
+        found = (entry["precision_recall"] or {}).get("samples", {})
+        rows.append([name, f"{entry['frechet_distance']:.1f} ({low:.1f} to {high:.1f})", f"{entry['score']:.2f}"])
+        rows[-1] += [percent(entry["confident_share"])]
+        rows[-1] += [f"{found[what]:.2f}" if found else "-" for what in ("precision", "recall")]
+        rows[-1] += [", ".join(map(str, entry["histogram"]))]
+    real = entry["test_digits"]
+    rows.append(["real digits", f"{entry['floor']:.1f}", f"{real['score']:.2f}", percent(real["confident_share"])])
+    rows[-1] += [f"{entry['precision_recall']['training_digits'][what]:.2f}" for what in ("precision", "recall")]
+    head = ["samples of", "Frechet distance", "score", "surely read", "precision", "recall", "surely read, 0 to 9"]
+    return table(head, [*rows[:-1], [*rows[-1], "-"]])
+
+
+def factors(results):
+    """What every factor of the grid does to D, to the gradient and to the samples."""
+    effects, rows = results["grid"]["effects"], []
+    for factor, words in (
+        ("eps", "BatchNorm eps 0.8 instead of 1e-5"),
+        ("order", "G updated before D"),
+        ("dropout", "dropout 0.4 in D"),
+        ("width", "D narrowed to 256-128"),
+    ):
+        accuracy = effects["d_accuracy"][factor]
+        rows.append([words, "{:+.2f} ({:+.2f} to {:+.2f})".format(accuracy["mean"], *accuracy["interval"])])
+        for what in "frechet_distance", "g_grad_norm":
+            values = [effects[what][factor]["mean"], *effects[what][factor]["interval"]]
+            rows[-1].append("{:.1f} ({:.1f} to {:.1f})".format(*map(math.exp, values)))
+        worse = effects["frechet_distance"][factor]
+        rows[-1].append(f"{worse['same_sign']} of {worse['pairs']}")
+    head = ["changed, all else equal", "D's accuracy", "Frechet distance, times", "gradient that reaches G, times"]
+    return table([*head, "pairs of runs with the distance's sign"], rows)
+
+
+def changes(results):
+    """The recipes at equal epochs."""
+    entries = results["recipes"]["changes"]["changes"].values()
+    rows = []
+    for entry in entries:
+        found = entry["at_end"]["frechet_distance"]
+        rows.append([entry["what"], f"{found['median']:.1f}", ", ".join(f"{value:.1f}" for value in found["seeds"])])
+    epochs = results["recipes"]["changes"]["config"]["epochs"]
+    return table(["recipe", f"Frechet distance after {epochs} epochs, median", "every seed"], rows)
+
+
+def finals(results):
+    """The two recipes at their ends."""
+    found, rows = results["recipes"]["final"]["final"], []
+    for recipe in "report", "best":
+        for seed, run in found.get(recipe, {"runs": {}})["runs"].items():
+            end = run["end"]
+            rows.append([found[recipe]["what"], seed, run["config"]["epochs"], f"{run['seconds'] / 60:.0f}"])
+            rows[-1] += [f"{end['frechet_distance']:.1f}", f"{end['precision']:.2f}", f"{end['recall']:.2f}"]
+    lines = table(["recipe", "seed", "epochs", "minutes, one core", "Frechet distance", "precision", "recall"], rows)
+    if "ratio" in found:
+        lines += ["", f"Medians: best / report = {found['ratio']:.2f}."]
+    return lines
+
+
+def walk(results):
+    """How often the way from 7 to 6 passes a 1, on every kind of way."""
+    study, rows = results["latent_study"]["interpolation"], []
+    names = {
+        "line": "straight line",
+        "slerp": "great circle",
+        "fade": "cross-fade of the images",
+        "real": "real digits",
+    }
+    for way, name in names.items():
+        if way in study["pooled"]:
+            found = study["pooled"][way]
+            middle, passed = found["middle_reads_1"], found["passes_digit"]
+            rows.append([name, percent(middle["rate"], middle["interval"])])
+            rows[-1] += [percent(passed["rate"][1], (passed["low"][1], passed["high"][1]))]
+            rows[-1] += [f"{found['length_over_distance'][1]:.2f}"]
+    return [
+        f"{len(study['generators'])} generators.",
+        "",
+        *table(["way from 7 to 6", "middle reads 1", "passes a 1", "length in features / distance of its ends"], rows),
+    ]
+
+
+def sums(results):
+    """How often a sum of latents reads as a 9."""
+    study, rows = results["latent_study"]["arithmetic"], []
+    for way in study["pooled"]:
+        cells = [("roof", 1.0), ("roof", 1.2), ("written", 0.96), ("others", 1.0), ("random", 1.0)]
+        rates = [readings(results, way, kind, strength)[0] for kind, strength in cells]
+        ones = [found["rates"][way]["roof"] for found in study["generators"]]
+        each = [one["reads_9"]["rate"][one["strengths"].index(1.0)] for one in ones]
+        rows.append([study["pooled"][way]["label"], *(percent(rate, digits=1) for rate in rates)])
+        rows[-1].append(", ".join(percent(value, digits=1) for value in each))
+    head = ["z_6 + s (z_7 - z_1) reads as 9", "s = 1", "eq. (9), s = 1.2", "eq. (10) as written"]
+    return table([*head, "other digits' difference", "random direction", "s = 1, each generator"], rows)
+
+
+def speed(results):
+    """Milliseconds of a training step."""
+    rows = []
+    for arch, found in results["benchmark"]["archs"].items():
+        times, ratios = found["milliseconds_a_step"], found["ratios"]
+        rows.append([arch, *(f"{times[name]:.1f}" for name in ("usual", "fp32", "bf16", "products", "products bf16"))])
+        rows[-1] += [f"{ratios[name]:.1f}" for name in ("usual / fp32", "usual / bf16")]
+    head = ["discriminator", "usual loop (ms)", "ours, fp32", "ours, bf16", "products alone, fp32", "bf16"]
+    return table([*head, "usual / fp32", "usual / bf16"], rows)
+
+
+# Title, figure, script, what it shows and what it does not, the numbers and the result that they come from.
 SECTIONS = [
     ("Figure 2: the first discriminator", "fig2_initial_losses", "study.py",
-     "One run, BatchNorm eps 0.8, G updated first."),
-    ("What makes figure 2", "slips", "study.py", "The same discriminator with both slips, one, none."),
-    ("Figure 3: its samples", "fig3_initial_samples", "study.py", "The fixed 25 latents after the last epoch."),
+     "One run with both slips of much-copied code, BatchNorm eps 0.8 and G updated first. It does not show what the "
+     "slips do, nor what another seed does.", losses, "study"),
+    ("What makes figure 2", "slips", "study.py",
+     "The same discriminator with both slips, with one, with none: D does not overpower a G that has neither. One seed "
+     "each; for several see below.", None, None),
+    ("Figure 3: its samples", "fig3_initial_samples", "study.py",
+     "The samples of figure 2's run after its last epoch, always of the same 25 latents, in eval mode.", worth,
+     "evaluate"),
     ("Figure 4: the balanced discriminator", "fig4_balanced_losses", "study.py",
-     "Losses near log 2. They do not show how good the samples are."),
-    ("Figure 5: samples over the epochs", "fig5_progression", "study.py", "Always the same 25 latents, in eval mode."),
+     "Both losses near log 2. They show that D cannot tell samples from digits, and not how good the samples "
+     "are.", None, None),
+    ("Figure 5: samples over the epochs", "fig5_progression", "study.py",
+     "The same 25 latents at three times of figure 4's run. Twenty-five samples do not show which digits are never "
+     "drawn: see the counts above.", None, None),
     ("Samples and their nearest training digits", "nearest_neighbours", "evaluate.py",
-     "Copies of training digits would stand out by their distance."),
-    ("What makes D overpower G", "overpowering", "grid.py", "Width, dropout and eps turned one by one, a dot a run."),
-    ("... over the epochs", "overpowering_curves", "grid.py", "D's accuracy, and what the samples are worth."),
+     "Copies of training digits would stand out by their distance, and none does. That no small part of a digit is "
+     "copied, it does not show.", None, None),
+    ("What makes D overpower G", "overpowering", "grid.py",
+     "Width, dropout and eps turned one by one, a dot a run, after 10 epochs.", factors, "grid"),
+    ("... over the epochs", "overpowering_curves", "grid.py",
+     "D's accuracy, and what the samples are worth, a line a seed.", None, None),
     ("Losses near log 2, and quality", "losses_and_quality", "grid.py",
-     "A dot a look at the samples of a run; the larger, the later. Near log 2 there are good ones and bad ones."),
+     "A dot a look at the samples of a run; the larger, the later. Near log 2 there are good ones and bad ones.", None,
+     None),
     ("Where the gradient vanishes", "minimax", "grid.py",
-     "Left the formulas, right what reached G: the gradient of equation (7) as written goes with D(G(z))."),
-    ("One change at a time", "recipes", "recipes.py", "Equal epochs, the same two networks."),
-    ("The best recipe in full", "best", "recipes.py", "Beside the report's own."),
-    ("Figure 6: interpolation", "fig6_interpolation", "interpolate.py", "Two pairs of latents: examples, not rates."),
-    ("From 7 to 6, many times", "interpolation_7_6", "interpolate_rates.py", "What is read along the way."),
-    ("The middle between any two digits", "interpolation_pairs", "interpolate_rates.py", "Framed: a third digit."),
-    ("Figure 7: the roof", "fig7_roof_to_6", "arithmetic.py", "One triple of latents."),
-    ("Figure 8: the hybrid", "fig8_hybrid_to_6", "arithmetic.py", "The same triple."),
-    ("The sum, many times", "arithmetic_rates", "arithmetic_rates.py", "How often it is read as a 9, beside controls."),
-    ("The roof on every digit", "roof_on_every_digit", "directions.py", "Is it about sixes?"),
-    ("From sevens to sixes", "class_mean_direction", "directions.py", "Adding the difference of the class means."),
+     "Left the formulas, right what reached G: the gradient of equation (7) as written goes with D(G(z)), which never "
+     "got small enough here to matter.", None, None),
+    ("One change at a time", "recipes", "recipes.py",
+     "Equal epochs, the same two networks. What a change buys early it need not buy at the end.", changes, "recipes"),
+    ("The best recipe in full", "best", "recipes.py",
+     "Beside the report's own: quality over the epochs, and precision and recall at the end, a line or a dot a seed.",
+     finals, "recipes"),
+    ("Figure 6: interpolation", "fig6_interpolation", "interpolate.py", "Two pairs of latents: examples, not rates.",
+     None, None),
+    ("From 7 to 6, many times", "interpolation_7_6", "interpolate_rates.py",
+     "What the classifier reads along the way. It has to name one of ten digits, also where there is none.", walk,
+     "latent_study"),
+    ("The middle between any two digits", "interpolation_pairs", "interpolate_rates.py", "Framed: a third digit.", None,
+     None),
+    ("Figure 7: the roof", "fig7_roof_to_6", "arithmetic.py", "One triple of latents.", None, None),
+    ("Figure 8: the hybrid", "fig8_hybrid_to_6", "arithmetic.py", "The same triple.", None, None),
+    ("The sum, many times", "arithmetic_rates", "arithmetic_rates.py", "How often it is read as a 9, beside controls.",
+     sums, "latent_study"),
+    ("The roof on every digit", "roof_on_every_digit", "directions.py", "Is it about sixes?", None, None),
+    ("From sevens to sixes", "class_mean_direction", "directions.py",
+     "Adding the difference of the class means: a direction to the 6, more than one from the 7.", None, None),
 ]  # fmt: skip
 
 
-def write(claims, figures, path):
+def write(claims, results, figures, path):
     """Write the report as Markdown; pictures are linked from `figures`, a path as seen from the report's folder."""
-    lines = [
-        "# Part 2: the report's claims about the GAN, measured",
-        "",
-        "Made by `report.py` from the results beside it.",
-    ]
-    lines += ["", "| the report says | measured | verdict |", "| --- | --- | --- |"]
-    lines += [f"| {c['says']} | {c['measured']} | **{c['verdict']}** |" for c in claims]
-    for title, figure, script, text in SECTIONS:
-        if (path.parent / figures / f"{figure}.png").exists():
-            lines += ["", f"## {title}", "", f"![{title}]({figures}/{figure}.png)", "", f"{text} (`{script}`)"]
+    lines = ["# Part 2: the report's claims about the GAN, measured", ""]
+    lines += ["Made by `report.py` from the results beside it; the verdicts are computed in `claims.py`.", ""]
+    lines += table(
+        ["the report says", "measured", "verdict"], [[c["says"], c["measured"], f"**{c['verdict']}**"] for c in claims]
+    )
+    for title, figure, script, text, numbers, source in SECTIONS:
+        if not (path.parent / figures / f"{figure}.png").exists():
+            continue
+        lines += ["", f"## {title}", "", f"![{title}]({figures}/{figure}.png)", "", f"{text} (`python {script}`)"]
+        if numbers and results[source]:
+            try:
+                lines += ["", *numbers(results)]
+            except (KeyError, TypeError, ValueError):  # a result of another size lacks a part of it
+                lines += ["", f"{source}.json lacks some of the numbers that belong here."]
+    if results["benchmark"]:
+        lines += ["", "## Speed of a training step (`python benchmark.py`)", "", *speed(results)]
     with utils.written_whole(path) as part:
         part.write_text("\n".join(lines) + "\n")
 
@@ -379,11 +232,12 @@ def main():
     utils.add_common_options(parser)
     args = parser.parse_args()
     utils.choose_folders(args)
-    claims = judge(read(args.out_dir))
+    results = read(args.out_dir)
+    claims = judge(results)
     utils.make_folder(args.out_dir)
     origin = utils.provenance(torch.device("cpu"))
     utils.save_json(args.out_dir / "claims.json", {"claims": claims, "provenance": origin})
-    write(claims, Path(os.path.relpath(args.figures_dir, args.out_dir)), args.out_dir / "report.md")
+    write(claims, results, Path(os.path.relpath(args.figures_dir, args.out_dir)), args.out_dir / "report.md")
     for claim in claims:
         print(f"{claim['verdict']:14} {claim['says']}")
     print(args.out_dir / "report.md")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import claims
 import report
 
 
@@ -24,41 +25,41 @@ OTHER = results_of((0.3, 1, 0.7, 5), (0.5, 2, 0.9, 1), (0.6, 1, 0.6, 1))
 @pytest.mark.parametrize(
     "ask",
     [
-        report.d_loss_falls,
-        report.g_loss_high,
-        report.d_overpowers,
-        report.no_gradient,
-        report.capacity_is_the_cure,
-        report.near_log2,
-        report.d_guesses,
+        claims.d_loss_falls,
+        claims.g_loss_high,
+        claims.d_overpowers,
+        claims.no_gradient,
+        claims.capacity_is_the_cure,
+        claims.near_log2,
+        claims.d_guesses,
     ],
     ids=lambda ask: ask.__name__,
 )
 def test_verdicts_follow_the_numbers(ask):
     measured, verdict = ask(REPORT)
-    assert verdict == report.HOLDS
+    assert verdict == claims.HOLDS
     assert measured
-    assert ask(OTHER)[1] in (report.NOT, report.PART)
+    assert ask(OTHER)[1] in (claims.NOT, claims.PART)
     assert ask(OTHER)[0] != measured
 
 
 def test_missing_results_are_not_judged(tmp_path):
-    claims = report.judge(report.read(tmp_path))
-    assert len(claims) == len(report.CLAIMS)
-    assert {claim["verdict"] for claim in claims} == {report.UNTESTED}
+    judged = claims.judge(report.read(tmp_path))
+    assert len(judged) == len(claims.CLAIMS)
+    assert {claim["verdict"] for claim in judged} == {claims.UNTESTED}
     (tmp_path / "study.json").write_text(json.dumps(REPORT["study"]))
-    verdicts = {claim["says"]: claim["verdict"] for claim in report.judge(report.read(tmp_path))}
-    assert verdicts["the loss of both networks hovers around log 2"] == report.HOLDS
-    assert verdicts["7 - 1 + 6 is about 9"] == report.UNTESTED
-    assert list(verdicts.values()).count(report.UNTESTED) == len(claims) - 7  # the architecture needs the config
+    verdicts = {claim["says"]: claim["verdict"] for claim in claims.judge(report.read(tmp_path))}
+    assert verdicts["the loss of both networks hovers around log 2"] == claims.HOLDS
+    assert verdicts["7 - 1 + 6 is about 9"] == claims.UNTESTED
+    assert list(verdicts.values()).count(claims.UNTESTED) == len(judged) - 7  # the architecture needs the config
 
 
 def test_report_file(tmp_path):
-    claims = report.judge(report.read(tmp_path))
+    judged = claims.judge(report.read(tmp_path))
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "fig7_roof_to_6.png").touch()
-    report.write(claims, report.Path("figures"), tmp_path / "report.md")
+    report.write(judged, report.read(tmp_path), report.Path("figures"), tmp_path / "report.md")
     text = (tmp_path / "report.md").read_text()
     assert text.count("![") == 1
     assert "](figures/fig7_roof_to_6.png)" in text
-    assert all(f"| {claim['says']} | {claim['measured']} | **not tested** |" in text for claim in claims)
+    assert all(f"| {claim['says']} | {claim['measured']} | **not tested** |" in text for claim in judged)
