@@ -43,6 +43,14 @@ def test_verdicts_follow_the_numbers(ask):
     assert ask(OTHER)[0] != measured
 
 
+@pytest.mark.parametrize("histogram", [[0] * 10, [90, 10, *[0] * 8]])
+def test_samples_of_which_none_is_surely_read(histogram):
+    entry = {"frechet_distance": 300.0, "floor": 5.0, "histogram": histogram, "confident_share": sum(histogram) / 1000}
+    measured, verdict = claims.unsatisfactory({"evaluate": {"initial": entry}})
+    assert verdict == claims.HOLDS
+    assert ("90 % of these as one digit" in measured) == any(histogram)
+
+
 def test_missing_results_are_not_judged(tmp_path):
     judged = claims.judge(report.read(tmp_path))
     assert len(judged) == len(claims.CLAIMS)
