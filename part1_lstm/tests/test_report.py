@@ -2,10 +2,14 @@
 
 import copy
 import json
+import subprocess
 
 import pytest
 
 import report
+from utils import RESULTS
+
+ROOT = RESULTS.parent.parent
 
 
 def runs_of(cell, length, accuracies, epochs):
@@ -101,3 +105,19 @@ def test_missing_results_are_not_judged(tmp_path, capsys):
     assert all(claim["says"] in text and claim["measured"] in text for claim in claims)
     assert "run beyond.py" in text
     assert report.UNTESTED in capsys.readouterr().out
+
+
+def as_committed():
+    """Whether README and results are here, and as they were committed: runs of one's own may change them."""
+    command = ["git", "-C", str(ROOT), "diff", "--quiet", "HEAD", "--", "README.md", "results"]
+    files = ROOT / "README.md", RESULTS / "claims.json"
+    return all(file.exists() for file in files) and subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not as_committed(), reason="the results here are not those of the repository")
+def test_committed_claims_follow_from_committed_results_and_stand_in_the_readme():
+    judged = report.judge(report.read(RESULTS))
+    assert judged == json.loads((RESULTS / "claims.json").read_text())["claims"]
+    assert report.UNTESTED not in {claim["verdict"] for claim in judged}
+    readme = (ROOT / "README.md").read_text()
+    assert [claim["id"] for claim in judged if f"| {claim['says']} | **{claim['verdict']}** |" not in readme] == []

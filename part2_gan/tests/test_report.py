@@ -1,11 +1,22 @@
 """The verdicts on the report's claims, from planted results and from the committed ones."""
 
 import json
+import subprocess
 
 import pytest
 
 import claims
 import report
+import utils
+
+ROOT = utils.RESULTS.parent.parent
+
+
+def as_committed():
+    """Whether README and results are here, and as they were committed: runs of one's own may change them."""
+    command = ["git", "-C", str(ROOT), "diff", "--quiet", "HEAD", "--", "README.md", "results"]
+    files = ROOT / "README.md", utils.RESULTS / "claims.json"
+    return all(file.exists() for file in files) and subprocess.run(command, capture_output=True).returncode == 0
 
 
 def epoch(d_loss, g_loss, d_accuracy, g_grad_norm):
@@ -71,3 +82,13 @@ def test_report_file(tmp_path):
     assert text.count("![") == 1
     assert "](figures/fig7_roof_to_6.png)" in text
     assert all(f"| {claim['says']} | {claim['measured']} | **not tested** |" in text for claim in judged)
+
+
+@pytest.mark.skipif(not as_committed(), reason="the results here are not those of the repository")
+def test_committed_claims_follow_from_committed_results_and_stand_in_the_readme():
+    judged = claims.judge(report.read(utils.RESULTS))
+    assert judged == json.loads((utils.RESULTS / "claims.json").read_text())["claims"]
+    assert claims.UNTESTED not in {claim["verdict"] for claim in judged}
+    readme = (ROOT / "README.md").read_text()
+    assert [claim["id"] for claim in judged if f"| {claim['says']} | **{claim['verdict']}** |" not in readme] == []
+    assert "lacks some" not in (utils.RESULTS / "report.md").read_text()
