@@ -99,8 +99,8 @@ read_digits() {
 
 # The balanced GAN is the longest run and takes one core all the time: it trains in the background, everything else
 # beside it on the other cores.
-others=$(("$("$PYTHON" -c 'import os; print(os.cpu_count())')" - 1))
-if [ "$others" -lt 1 ]; then others=1; fi
+cores=$("$PYTHON" -c 'import os; print(os.cpu_count())')
+others=$((cores > 1 ? cores - 1 : 1))
 study=("$PYTHON" part2_gan/study.py "${on_data[@]}" --classifier "$part2/classifier.pt" "${study[@]}")
 wait_for_balanced() {
     tail -n 1 -f "$part2/balanced.log" &
@@ -118,8 +118,8 @@ draw_and_measure() {
     "${study[@]}"
     "$PYTHON" part2_gan/evaluate.py "${on_data[@]}" "${networks[@]:0:4}"
     for name in initial initial_d_first initial_mended; do
-        "$PYTHON" part2_gan/evaluate.py "${on_data[@]}" --name "$name" --checkpoint "$part2/$name/checkpoint.pt" \
-            --classifier "$part2/classifier.pt"
+        "$PYTHON" part2_gan/evaluate.py --dataset "$dataset" --out-dir "$part2" --figures-dir "$part2/$name" \
+            --name "$name" --checkpoint "$part2/$name/checkpoint.pt" --classifier "$part2/classifier.pt"
     done
 }
 
@@ -158,8 +158,11 @@ step "Part 1: what became of the report's claims" "$PYTHON" part1_lstm/report.py
 step "Part 2: what became of the report's claims" "$PYTHON" part2_gan/report.py "${on_data[@]}"
 
 echo
-echo "Done in $((SECONDS / 60)) min $((SECONDS % 60)) s (min:s, steps that were finished before take none):"
-printf '%s\n' "${times[@]}"
+{
+    echo "Done in $((SECONDS / 60)) min $((SECONDS % 60)) s, on $cores cores, commit $(git rev-parse --short HEAD 2> /dev/null)"
+    echo "(min:s of every step; what an earlier start had finished took no time)"
+    printf '%s\n' "${times[@]}"
+} | tee "$(dirname "$part1")/run_all.txt"
 echo "Figures:"
 ls -1 "$figures"/fig*.png
 if [ "${stand_in:-false}" = true ]; then stand_in_note; fi
