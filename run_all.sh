@@ -108,6 +108,7 @@ wait_for_balanced() {
     wait "$balanced" || status=$?
     sleep 1
     kill "$shown"
+    wait "$shown" 2> /dev/null || true # without it bash tells of the end of tail
     if [ "$status" -ne 0 ]; then
         echo "run_all.sh: the balanced GAN stopped; see $part2/balanced.log" >&2
         return "$status"
