@@ -76,7 +76,7 @@ networks=(--checkpoint "$part2/generator.pt" --classifier "$part2/classifier.pt"
 
 # Minutes that each step takes on two cores, for the remaining time.
 if $quick; then minutes=(0 1 1 0 0 0 0); else minutes=(1 12 20 8 1 0 0); fi
-if $deep; then if $quick; then minutes+=(1 0 0 1 1 0 0 0); else minutes+=(150 4 40 40 180 4 4 2); fi; fi
+if $deep; then if $quick; then minutes+=(1 0 0 1 1 0 0 0); else minutes+=(150 4 40 40 100 8 8 4); fi; fi
 minutes+=(0 0)
 number=0
 times=()
