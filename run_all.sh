@@ -76,7 +76,7 @@ networks=(--checkpoint "$part2/generator.pt" --classifier "$part2/classifier.pt"
 
 # Minutes that each step takes on two cores, for the remaining time.
 if $quick; then minutes=(0 1 1 0 0 0 0); else minutes=(1 12 20 8 1 0 0); fi
-if $deep; then if $quick; then minutes+=(1 0 0 1 1 0 0 0); else minutes+=(150 4 40 40 100 8 8 4); fi; fi
+if $deep; then if $quick; then minutes+=(1 0 0 1 1 1 0 0 0); else minutes+=(150 4 40 38 40 100 8 8 4); fi; fi
 minutes+=(0 0)
 number=0
 times=()
@@ -141,6 +141,9 @@ if $deep; then
     step "Beyond figure 1: optimizers, protocols, long inputs" "$PYTHON" part1_lstm/beyond.py "${in1[@]}" "${beyond[@]}"
     step "Three digits" "$PYTHON" part1_lstm/length3.py "${in1[@]}" "${length3[@]}"
     step "Gradients and gates" "$PYTHON" part1_lstm/gradients.py "${in1[@]}" "${gradients[@]}"
+    step "Figure 4 with both slips" "${study[@]}" --runs balanced_g_first
+    "$PYTHON" part2_gan/evaluate.py --dataset "$dataset" --out-dir "$part2" --figures-dir "$part2/balanced_g_first" \
+        --name balanced_g_first --checkpoint "$part2/balanced_g_first/checkpoint.pt" --classifier "$part2/classifier.pt"
     step "What makes the discriminator overpower the generator" "$PYTHON" part2_gan/grid.py "${on_data[@]}" \
         --classifier "$part2/classifier.pt" "${grid[@]}"
     step "What makes the digits better" "$PYTHON" part2_gan/recipes.py "${on_data[@]}" \

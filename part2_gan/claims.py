@@ -128,6 +128,9 @@ def near_log2(results):
     """Do both losses end near log 2?"""
     d, g = (last(results, "balanced")[name] for name in ("d_loss", "g_loss"))
     measured = f"D {d:.3f}, G {g:.3f}, log 2 = {LOG2:.3f}{seeds(results, 'd_loss', 'g_loss')}"
+    if "balanced_g_first" in results["study"]["runs"]:
+        other = last(results, "balanced_g_first")
+        measured += f". With G updated first D {other['d_loss']:.3f}, G {other['g_loss']:.3f}"
     return measured, grade(abs(d - LOG2) < 0.07, abs(g - LOG2) < 0.07)
 
 

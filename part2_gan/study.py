@@ -11,12 +11,12 @@
 | initial          | 784-512-256-1          | 0.8           | G             | 50     | 2 and 3            |
 | initial_d_first  | 784-512-256-1          | 0.8           | D             | 50     | between the two    |
 | initial_mended   | 784-512-256-1          | 1e-5          | D             | 50     | neither slip       |
-| balanced_g_first | 784-256-128-1, dropout | 0.8           | G             | 200    | only with --runs   |
+| balanced_g_first | 784-256-128-1, dropout | 0.8           | G             | 200    | if --runs names it |
 
 The report names neither eps nor order. Its figure 2 comes with two slips of much-copied code: `BatchNorm1d(n, 0.8)`,
 which weakens the generator's normalisation, and G updated before D, so that D learns from samples of a G that is gone.
-Its figure 4 comes with the first slip alone; balanced_g_first tells what the other does to it. The runs between take
-the slips away one after the other and leave all else as it is; grid.py turns every factor by itself, over seeds.
+Its figure 4 comes closer with the first slip alone; balanced_g_first tells what the other does to it. The runs between
+take the slips away one after the other and leave all else as it is; grid.py turns every factor by itself, over seeds.
 
 Writes fig2 to fig5, slips.png (figure 2 with both slips, one, none), training.gif (the balanced run's samples over the
 epochs), study.json, and the balanced generator as generator.pt in half precision.
@@ -268,8 +268,11 @@ def main():
         print(f"figure: {args.figures_dir / name}.png")
     write_film(args.figures_dir / "training.gif", args)
     export_generator(args)
-    summary = {name: summarise(name, result, args) for name, result in results.items()}
-    utils.save_json(args.out_dir / "study.json", {"columns": train.HISTORY, "runs": summary})
+    path = args.out_dir / "study.json"
+    known = json.loads(path.read_text())["runs"] if path.exists() else {}
+    summary = {name: entry for name, entry in known.items() if name in RUNS and name not in DRAWN}
+    summary |= {name: summarise(name, result, args) for name, result in results.items()}
+    utils.save_json(path, {"columns": train.HISTORY, "runs": summary})
     for name, result in results.items():
         means = ", ".join(f"{column} {value:.3f}" for column, value in result["last_epoch"].items())
         print(f"{name}: {result['epochs']} epochs, {result['seconds'] / 60:.0f} min; last epoch: {means}")
