@@ -5,7 +5,9 @@ holds in part, does not hold, or, where a result is missing, not tested. Nothing
 report's own words; a result of another size (a quick run, stand-in digits) gives the verdict of that size.
 """
 
+import functools
 import math
+import operator
 
 from gan import DISCRIMINATORS, GENERATOR_WIDTHS, PIXELS
 
@@ -172,28 +174,40 @@ def high_quality(results):
     return measured, grade(*close, entry["frechet_distance"] < 2 * entry["floor"])
 
 
+def each(section, *keys):
+    """The rate under `keys` of every generator by itself, as text; empty where only one was measured."""
+    values = [functools.reduce(operator.getitem, keys, generator["rates"]) for generator in section["generators"]]
+    return f" (each generator: {', '.join(map(percent, values))})" if len(values) > 1 else ""
+
+
 def passes_1(results):
     """Does the way from 7 to 6 pass a 1?"""
     drawn = [reading["digit"] for reading in results["interpolate"]["pairs"]["7 to 6"]]
     measured = f"the strip of figure 6 reads {' '.join(map(str, drawn))}"
     if not results["latent_study"]:
         return measured, grade(1 in drawn)
-    line = results["latent_study"]["interpolation"]["pooled"]["line"]
+    section = results["latent_study"]["interpolation"]
+    line = section["pooled"]["line"]
     passed = line["passes_digit"]
     measured += (
-        f"; of {passed['of']:,} pairs {percent(passed['rate'][1], (passed['low'][1], passed['high'][1]))} pass a 1, "
-        f"{percent(line['middle_reads_1']['rate'], line['middle_reads_1']['interval'])} have it in the middle"
+        f"; of {passed['of']:,} pairs {percent(passed['rate'][1], (passed['low'][1], passed['high'][1]))} pass a 1"
+        + each(section, "line", "passes_digit", "rate", 1)
+        + f", {percent(line['middle_reads_1']['rate'], line['middle_reads_1']['interval'])} have it in the middle"
+        + each(section, "line", "middle_reads_1", "rate")
     )
     return measured, grade(1 in drawn, passed["rate"][1] > 0.5)
 
 
 def between(results):
     """Is 1 between 7 and 6 more than between other digits?"""
-    pooled = results["latent_study"]["interpolation"]["pooled"]
+    section = results["latent_study"]["interpolation"]
+    pooled = section["pooled"]
     own, others = pooled["line"]["middle_reads_1"], pooled["middles_line"]["reads_1_between_others"]
     measured = (
-        f"the middle reads 1 in {percent(own['rate'], own['interval'], 1)} of the pairs 7-6, and in "
-        f"{percent(others['rate'], others['interval'], 1)} of the pairs of other digits without a 1"
+        f"the middle reads 1 in {percent(own['rate'], own['interval'], 1)} of the pairs 7-6"
+        + each(section, "line", "middle_reads_1", "rate")
+        + f", and in {percent(others['rate'], others['interval'], 1)} of the pairs of other digits without a 1"
+        + each(section, "middles_line", "reads_1_between_others", "rate")
     )
     return measured, grade(own["rate"] > 0.5, own["interval"][0] > others["interval"][1])
 
@@ -252,6 +266,11 @@ def sum_is_9(results):
         most.append(max(range(10), key=counts.__getitem__))
         beside = " and ".join(percent(control, digits=1) for control, _, _ in controls)
         texts.append(f"{words} {percent(rate, interval, 1)}, controls {beside}, most often a {most[-1]}")
+    section = results["latent_study"]["arithmetic"]
+    for way, words in ("one", "as it is"), ("mean100", "with means of 100 latents in the place of single ones"):
+        at = section["pooled"][way]["roof"]["strengths"].index(1.0)
+        rate = percent(section["pooled"][way]["roof"]["reads_9"]["rate"][at])
+        texts.append(f"{words} {rate}" + each(section, way, "roof", "reads_9", "rate", at))
     return "the sum reads as 9: " + "; ".join(texts), grade(all(ahead), most == [9, 9])
 
 
