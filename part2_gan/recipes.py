@@ -198,7 +198,7 @@ def draw_final(entries):
     left.set(xlabel="epoch", ylabel="Frechet distance of samples", yscale="log")
     utils.label_plainly(left.yaxis)
     right.set(xlabel="precision: samples that look like digits", ylabel="recall: digits that could be samples")
-    right.set(xlim=(0.4, 1), ylim=(0.4, 1))
+    right.set(xlim=(0.4, 1), ylim=(0, 1))
     left.legend()
     right.legend(loc="lower left")
     return figure
