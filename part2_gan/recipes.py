@@ -119,8 +119,9 @@ def draw_changes(qualities, args):
     utils.label_plainly(left.yaxis)
     right.set_xticks(range(len(qualities)), [RECIPES[r][0] for r in qualities], rotation=30, ha="right", fontsize=8)
     right.set_title(f"after {args.epochs} epochs, every seed", fontsize=10)
-    left.set_title("median of the seeds", fontsize=10)
-    left.legend(fontsize=8)
+    left.set_title("median of the seeds, colours as at the right", fontsize=10)
+    for label, recipe in zip(right.get_xticklabels(), qualities, strict=True):  # they are the left panel's legend
+        label.set_color(COLOURS[list(RECIPES).index(recipe)])
     return figure
 
 
