@@ -115,13 +115,18 @@ wait_for_balanced() {
     fi
 }
 
+measure() { # a run of study.py
+    "$PYTHON" part2_gan/evaluate.py --dataset "$dataset" --out-dir "$part2" --figures-dir "$part2/$1" \
+        --name "$1" --checkpoint "$part2/$1/checkpoint.pt" --classifier "$part2/classifier.pt"
+}
 draw_and_measure() {
     "${study[@]}"
     "$PYTHON" part2_gan/evaluate.py "${on_data[@]}" "${networks[@]:0:4}"
-    for name in initial initial_d_first initial_mended; do
-        "$PYTHON" part2_gan/evaluate.py --dataset "$dataset" --out-dir "$part2" --figures-dir "$part2/$name" \
-            --name "$name" --checkpoint "$part2/$name/checkpoint.pt" --classifier "$part2/classifier.pt"
-    done
+    for name in initial initial_d_first initial_mended; do measure $name; done
+}
+both_slips() {
+    "${study[@]}" --runs balanced_g_first
+    measure balanced_g_first
 }
 
 step "The reader of digits" read_digits
@@ -130,7 +135,8 @@ balanced=$!
 trap 'kill "$balanced" 2> /dev/null || true' EXIT # a background process does not hear Ctrl-C
 step "Figure 1: LSTM and RNN on palindromes" "$PYTHON" \
     part1_lstm/compare.py --out-dir "$part1" --figures-dir "$figures1" --workers "$others" --threads 1 "${compare[@]}"
-step "The first discriminator, with and without two slips" "${study[@]}" --runs initial initial_d_first initial_mended --workers "$others"
+step "The first discriminator, with and without two slips" \
+    "${study[@]}" --runs initial initial_d_first initial_mended --workers "$others"
 step "The balanced discriminator, in the background so far" wait_for_balanced
 trap - EXIT
 step "Figures 2 to 5, and what the samples are worth" draw_and_measure
@@ -141,9 +147,7 @@ if $deep; then
     step "Beyond figure 1: optimizers, protocols, long inputs" "$PYTHON" part1_lstm/beyond.py "${in1[@]}" "${beyond[@]}"
     step "Three digits" "$PYTHON" part1_lstm/length3.py "${in1[@]}" "${length3[@]}"
     step "Gradients and gates" "$PYTHON" part1_lstm/gradients.py "${in1[@]}" "${gradients[@]}"
-    step "Figure 4 with both slips" "${study[@]}" --runs balanced_g_first
-    "$PYTHON" part2_gan/evaluate.py --dataset "$dataset" --out-dir "$part2" --figures-dir "$part2/balanced_g_first" \
-        --name balanced_g_first --checkpoint "$part2/balanced_g_first/checkpoint.pt" --classifier "$part2/classifier.pt"
+    step "Figure 4 with both slips" both_slips
     step "What makes the discriminator overpower the generator" "$PYTHON" part2_gan/grid.py "${on_data[@]}" \
         --classifier "$part2/classifier.pt" "${grid[@]}"
     step "What makes the digits better" "$PYTHON" part2_gan/recipes.py "${on_data[@]}" \
@@ -152,8 +156,8 @@ if $deep; then
     for folder in "$part2"/report_seed[0-9]*; do # the same recipe with other seeds, from recipes.py
         if [ -e "$folder/result.json" ]; then generators+=("$folder/checkpoint.pt"); fi
     done
-    for study in interpolate_rates arithmetic_rates directions; do
-        step "The latent space in numbers: $study" "$PYTHON" part2_gan/$study.py --dataset "$dataset" --out-dir "$part2" \
+    for script in interpolate_rates arithmetic_rates directions; do
+        step "The latent space in numbers: $script" "$PYTHON" part2_gan/$script.py --dataset "$dataset" --out-dir "$part2" \
             --figures-dir "$figures" --checkpoints "${generators[@]}" --classifier "$part2/classifier.pt" \
             "${latent[@]}" "${rates[@]}"
     done

@@ -5,9 +5,7 @@ holds in part, does not hold, or, where a result is missing, not tested. Nothing
 report's own words; a result of another size (a quick run, stand-in digits) gives the verdict of that size.
 """
 
-import functools
 import math
-import operator
 
 from gan import DISCRIMINATORS, GENERATOR_WIDTHS, PIXELS
 
@@ -35,8 +33,11 @@ def last(results, name):
 
 def seeds(results, *names):
     """Last figures of the report's recipe under several seeds, as text; empty where recipes.py has not run them."""
-    runs = ((results["recipes"] or {}).get("final") or {}).get("final", {}).get("report", {}).get("runs", {})
-    ends = [run["last_epoch"] | run["end"] for run in runs.values() if "last_epoch" in run]
+    try:
+        runs = results["recipes"]["final"]["final"]["report"]["runs"].values()
+    except (KeyError, TypeError):
+        return ""
+    ends = [run["last_epoch"] | run["end"] for run in runs]
     if len(ends) < 2:
         return ""
     told = (f"{name.replace('_', ' ')} {', '.join(f'{end[name]:.3g}' for end in ends)}" for name in names)
@@ -174,10 +175,9 @@ def high_quality(results):
     return measured, grade(*close, entry["frechet_distance"] < 2 * entry["floor"])
 
 
-def each(section, *keys):
-    """The rate under `keys` of every generator by itself, as text; empty where only one was measured."""
-    values = [functools.reduce(operator.getitem, keys, generator["rates"]) for generator in section["generators"]]
-    return f" (each generator: {', '.join(map(percent, values))})" if len(values) > 1 else ""
+def each(rates):
+    """A list with the rate of every generator, as text; empty where only one was measured."""
+    return f" (each generator: {', '.join(map(percent, rates))})" if len(rates) > 1 else ""
 
 
 def passes_1(results):
@@ -187,13 +187,13 @@ def passes_1(results):
     if not results["latent_study"]:
         return measured, grade(1 in drawn)
     section = results["latent_study"]["interpolation"]
-    line = section["pooled"]["line"]
+    line, ones = section["pooled"]["line"], [generator["rates"]["line"] for generator in section["generators"]]
     passed = line["passes_digit"]
     measured += (
         f"; of {passed['of']:,} pairs {percent(passed['rate'][1], (passed['low'][1], passed['high'][1]))} pass a 1"
-        + each(section, "line", "passes_digit", "rate", 1)
+        + each([one["passes_digit"]["rate"][1] for one in ones])
         + f", {percent(line['middle_reads_1']['rate'], line['middle_reads_1']['interval'])} have it in the middle"
-        + each(section, "line", "middle_reads_1", "rate")
+        + each([one["middle_reads_1"]["rate"] for one in ones])
     )
     return measured, grade(1 in drawn, passed["rate"][1] > 0.5)
 
@@ -201,13 +201,13 @@ def passes_1(results):
 def between(results):
     """Is 1 between 7 and 6 more than between other digits?"""
     section = results["latent_study"]["interpolation"]
-    pooled = section["pooled"]
+    pooled, ones = section["pooled"], [generator["rates"] for generator in section["generators"]]
     own, others = pooled["line"]["middle_reads_1"], pooled["middles_line"]["reads_1_between_others"]
     measured = (
         f"the middle reads 1 in {percent(own['rate'], own['interval'], 1)} of the pairs 7-6"
-        + each(section, "line", "middle_reads_1", "rate")
+        + each([one["line"]["middle_reads_1"]["rate"] for one in ones])
         + f", and in {percent(others['rate'], others['interval'], 1)} of the pairs of other digits without a 1"
-        + each(section, "middles_line", "reads_1_between_others", "rate")
+        + each([one["middles_line"]["reads_1_between_others"]["rate"] for one in ones])
     )
     return measured, grade(own["rate"] > 0.5, own["interval"][0] > others["interval"][1])
 
@@ -256,22 +256,28 @@ def readings(results, way, kind, strength):
     return nine["rate"][at], (nine["low"][at], nine["high"][at]), found["along"]["read"][at]
 
 
+def each_sum(results, way):
+    """The rate of 9 of 6 + (7 - 1) for every generator, a list."""
+    sums = [generator["rates"][way]["roof"] for generator in results["latent_study"]["arithmetic"]["generators"]]
+    return [found["reads_9"]["rate"][found["strengths"].index(1.0)] for found in sums]
+
+
 def sum_is_9(results):
-    """Is 7 - 1 + 6 a 9?"""
+    """Is 7 - 1 + 6 a 9? The verdict is about single latents, as the report's are."""
     texts, ahead, most = [], [], []
-    for way, words in (("one", "as it is"), ("one_shell", "scaled to the norm of training")):
+    for way, words in (
+        ("one", "as it is"),
+        ("one_shell", "scaled to the norm of training"),
+        ("mean100", "with means of 100 latents"),
+    ):
         rate, interval, counts = readings(results, way, "roof", 1.0)
         controls = [readings(results, way, kind, 1.0) for kind in ("others", "random")]
         ahead.append(all(interval[0] > high for _, (_, high), _ in controls))
         most.append(max(range(10), key=counts.__getitem__))
         beside = " and ".join(percent(control, digits=1) for control, _, _ in controls)
-        texts.append(f"{words} {percent(rate, interval, 1)}, controls {beside}, most often a {most[-1]}")
-    section = results["latent_study"]["arithmetic"]
-    for way, words in ("one", "as it is"), ("mean100", "with means of 100 latents in the place of single ones"):
-        at = section["pooled"][way]["roof"]["strengths"].index(1.0)
-        rate = percent(section["pooled"][way]["roof"]["reads_9"]["rate"][at])
-        texts.append(f"{words} {rate}" + each(section, way, "roof", "reads_9", "rate", at))
-    return "the sum reads as 9: " + "; ".join(texts), grade(all(ahead), most == [9, 9])
+        found = f"{words} {percent(rate, interval, 1)}{each(each_sum(results, way))}"
+        texts.append(f"{found}, controls {beside}, most often a {most[-1]}")
+    return "the sum reads as 9: " + "; ".join(texts), grade(all(ahead[:2]), most[:2] == [9, 9])
 
 
 def equation_10(results):

@@ -29,7 +29,7 @@ import train
 import utils
 from classifier import load_classifier
 from grid import name_of
-from study import FINAL_LOOKS, add_quality_options, film_epochs, finish_args, load_result, pass_on, prepare, run_all
+from study import FINAL_LOOKS, add_quality_options, finish_args, grid_epochs, load_result, pass_on, prepare, run_all
 
 STUDIES = ("changes", "final")
 WIDE = ["--arch", "initial"]
@@ -50,8 +50,9 @@ RECIPES = {
     "penalty": ("+ gradient penalty .3 on D", [*AVERAGE, "--gradient-penalty", "0.3"]),
 }
 GRID_CELLS = {"as_reported": ("balanced", 0.4, 0.8), "eps": ("balanced", 0.4, 1e-5), "wide": ("initial", 0.0, 1e-5)}
-COLOURS = ["#000000", "#999999", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255"]
-COLOURS += ["#44AA99", "#DDCC77", "#AA4499"]
+COLOURS = ["#000000", "#999999", "#0072B2", "#D55E00", "#009E73", "#CC79A7"]
+COLOURS += ["#E69F00", "#56B4E9", "#882255", "#44AA99", "#DDCC77", "#AA4499"]
+COLOURS = dict(zip(RECIPES, COLOURS, strict=True))
 FINAL = {"report": "the report's recipe", "best": "--recipe best"}
 
 
@@ -89,7 +90,7 @@ def plan(args):
             shared += ["--epochs", args.final_epochs]
         for recipe in args.final:
             epochs = args.final_epochs or train.RECIPES[recipe]["epochs"]
-            grids = film_epochs(epochs) if recipe == "report" else [1, max(1, epochs // 2)]  # as study.py has them
+            grids = grid_epochs(epochs, film=recipe == "report")  # as study.py has them
             own = ["--recipe", recipe, "--evaluate-every", FINAL_LOOKS, "--grid-epochs", *grids]
             for seed in seeds:
                 name = final_folder(recipe, seed)
@@ -108,7 +109,7 @@ def draw_changes(qualities, args):
     """Left: Frechet distance over epochs, the median of the seeds. Right: at the end, every seed a dot."""
     figure, (left, right) = utils.plt.subplots(1, 2, figsize=(12, 4.8), sharey=True, width_ratios=[1, 1.1])
     for x, (recipe, runs) in enumerate(qualities.items()):
-        colour = COLOURS[list(RECIPES).index(recipe)]
+        colour = COLOURS[recipe]
         epochs = [entry["epoch"] for entry in runs[0]]
         medians = [statistics.median(e["frechet_distance"] for e in entries) for entries in zip(*runs, strict=True)]
         left.plot(epochs, medians, color=colour, marker=".", label=RECIPES[recipe][0])
@@ -121,7 +122,7 @@ def draw_changes(qualities, args):
     right.set_title(f"after {args.epochs} epochs, every seed", fontsize=10)
     left.set_title("median of the seeds, colours as at the right", fontsize=10)
     for label, recipe in zip(right.get_xticklabels(), qualities, strict=True):  # they are the left panel's legend
-        label.set_color(COLOURS[list(RECIPES).index(recipe)])
+        label.set_color(COLOURS[recipe])
     return figure
 
 

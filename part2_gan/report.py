@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 import utils
-from claims import judge, percent, readings
+from claims import each_sum, judge, percent, readings
 
 RESULTS = ("study", "evaluate", "interpolate", "arithmetic", "latent_study", "grid", "recipes", "benchmark")
 
@@ -43,20 +43,24 @@ def losses(results):
 
 
 def worth(results):
-    """What evaluate.py found for every generator."""
+    """What evaluate.py found for every generator, and for real digits in their place."""
+
+    def line(name, distance, figures, found, histogram):
+        shares = [f"{found[what]:.2f}" if found else "-" for what in ("precision", "recall")]
+        surely = percent(figures["confident_share"])
+        return [name, distance, f"{figures['score']:.2f}", surely, *shares, ", ".join(map(str, histogram)) or "-"]
+
     rows = []
     for name, entry in results["evaluate"].items():
         low, high = entry["frechet_distance_interval"]
-        found = (entry["precision_recall"] or {}).get("samples", {})
-        rows.append([name, f"{entry['frechet_distance']:.1f} ({low:.1f} to {high:.1f})", f"{entry['score']:.2f}"])
-        rows[-1] += [percent(entry["confident_share"])]
-        rows[-1] += [f"{found[what]:.2f}" if found else "-" for what in ("precision", "recall")]
-        rows[-1] += [", ".join(map(str, entry["histogram"]))]
-    real = entry["test_digits"]
-    rows.append(["real digits", f"{entry['floor']:.1f}", f"{real['score']:.2f}", percent(real["confident_share"])])
-    rows[-1] += [f"{entry['precision_recall']['training_digits'][what]:.2f}" for what in ("precision", "recall")]
+        distance = f"{entry['frechet_distance']:.1f} ({low:.1f} to {high:.1f})"
+        found = entry["precision_recall"] and entry["precision_recall"]["samples"]
+        rows.append(line(name, distance, entry, found, entry["histogram"]))
+    entry = results["evaluate"]["balanced"]
+    found = entry["precision_recall"]["training_digits"]
+    rows.append(line("real digits", f"{entry['floor']:.1f}", entry["test_digits"], found, []))
     head = ["samples of", "Frechet distance", "score", "surely read", "precision", "recall", "surely read, 0 to 9"]
-    return table(head, [*rows[:-1], [*rows[-1], "-"]])
+    return table(head, rows)
 
 
 def factors(results):
@@ -129,14 +133,12 @@ def walk(results):
 
 def sums(results):
     """How often a sum of latents reads as a 9."""
-    study, rows = results["latent_study"]["arithmetic"], []
-    for way in study["pooled"]:
+    rows = []
+    for way, pooled in results["latent_study"]["arithmetic"]["pooled"].items():
         cells = [("roof", 1.0), ("roof", 1.2), ("written", 0.96), ("others", 1.0), ("random", 1.0)]
         rates = [readings(results, way, kind, strength)[0] for kind, strength in cells]
-        ones = [found["rates"][way]["roof"] for found in study["generators"]]
-        each = [one["reads_9"]["rate"][one["strengths"].index(1.0)] for one in ones]
-        rows.append([study["pooled"][way]["label"], *(percent(rate, digits=1) for rate in rates)])
-        rows[-1].append(", ".join(percent(value, digits=1) for value in each))
+        rows.append([pooled["label"], *(percent(rate, digits=1) for rate in rates)])
+        rows[-1].append(", ".join(percent(rate, digits=1) for rate in each_sum(results, way)))
     head = ["z_6 + s (z_7 - z_1) reads as 9", "s = 1", "eq. (9), s = 1.2", "eq. (10) as written"]
     return table([*head, "other digits' difference", "random direction", "s = 1, each generator"], rows)
 

@@ -103,7 +103,7 @@ def plan(args):
         arch, bn_eps, order = RUNS[name]
         epochs = args.epochs_balanced if arch == "balanced" else args.epochs_initial
         options = ["--arch", arch, "--bn-eps", bn_eps, "--order", order, "--epochs", epochs, "--name", name]
-        options += ["--grid-epochs", *(film_epochs(epochs) if name == "balanced" else progress(epochs)[:-1])]
+        options += ["--grid-epochs", *grid_epochs(epochs, film=name == "balanced")]
         if arch == "balanced":
             options += pass_on(args, "evaluate_every", "classifier")
         runs[name] = [str(word) for word in options + common]
@@ -115,8 +115,13 @@ def progress(epochs):
     return sorted({1, max(1, epochs // 2), epochs})
 
 
-def film_epochs(epochs):
-    """About 40 epochs for a film, close together at first; those of figure 5 are among them."""
+def grid_epochs(epochs, film):
+    """When to draw a run's samples: as in figure 5, or for a film some 40 times, close together at first.
+
+    The last epoch may be missing: train.py draws it in any case.
+    """
+    if not film:
+        return progress(epochs)[:-1]
     return sorted({round(epochs ** (i / 50)) for i in range(51)}.union(progress(epochs)))
 
 
@@ -248,13 +253,12 @@ def main():
     if run_all(runs, args.workers) > 0:
         return
 
-    if missing := [name for name in DRAWN if not (args.out_dir / name / "result.json").exists()]:
+    finished = [name for name in RUNS if (args.out_dir / name / "result.json").exists()]
+    if missing := [name for name in DRAWN if name not in finished]:
         print(f"trained: {', '.join(runs)}; the figures follow once there are also {', '.join(missing)}")
         return
 
-    results = {
-        name: load_result(args.out_dir / name) for name in RUNS if (args.out_dir / name / "result.json").exists()
-    }
+    results = {name: load_result(args.out_dir / name) for name in finished}
     stages = progress(args.epochs_balanced)
     figures = {
         "fig2_initial_losses": draw_losses("initial", args),

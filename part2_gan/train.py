@@ -51,7 +51,6 @@ RECIPES = {
     "report": {"arch": "balanced", "bn_eps": 0.8, "epochs": 200},
     "best": {"arch": "initial", "gradient_penalty": 0.3, "ema": 0.999, "decay_from": 0.5, "epochs": 60},
 }
-ORDERS = ("d-first", "g-first")
 GRID_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200)
 
 
@@ -76,7 +75,7 @@ def parse_args(argv=None):
     )
     parser.add_argument(
         "--order",
-        choices=ORDERS,
+        choices=["d-first", "g-first"],
         default="d-first",
         help="who is updated first: D (Goodfellow et al. 2014), or G, and then D by the samples that G made before",
     )

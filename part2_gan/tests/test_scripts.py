@@ -57,13 +57,7 @@ def test_classifier_reads(trained):
 
 
 def test_study_leaves_figures_and_numbers(trained):
-    names = [
-        "fig2_initial_losses",
-        "fig3_initial_samples",
-        "fig4_balanced_losses",
-        "fig5_progression",
-        "slips",
-    ]
+    names = ["fig2_initial_losses", "fig3_initial_samples", "fig4_balanced_losses", "fig5_progression", "slips"]
     for name in names:
         assert (trained / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
     runs = json.loads((trained / "study.json").read_text())["runs"]
