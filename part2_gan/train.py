@@ -49,7 +49,14 @@ AVERAGE_EVERY = 4  # steps: the running average of G's weights costs a quarter, 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 RECIPES = {
     "report": {"arch": "balanced", "bn_eps": 0.8, "epochs": 200},
-    "best": {"arch": "initial", "gradient_penalty": 0.3, "ema": 0.999, "decay_from": 0.5, "epochs": 60},
+    "best": {
+        "arch": "initial",
+        "beta1": 0.0,
+        "gradient_penalty": 0.3,
+        "ema": 0.999,
+        "decay_from": 0.5,
+        "epochs": 60,
+    },
 }
 GRID_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200)
 
