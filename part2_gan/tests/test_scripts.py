@@ -18,6 +18,7 @@ import utils
 from gan import Generator
 
 PART = Path(__file__).resolve().parent.parent
+ELSEWHERE = {"epochs": 7}  # a run that study.json knows from another machine
 
 
 def script(name, *options, folder=None):
@@ -37,11 +38,14 @@ def trained(tmp_path_factory):
     """A folder with a small study and a classifier, made by the scripts themselves on stand-in digits."""
     folder = tmp_path_factory.mktemp("trained")
     common = ("--dataset", "typeset", "--limit", "4000", "--out-dir", folder, "--figures-dir", folder / "figures")
+    study_options = *common, "--epochs-initial", "1", "--epochs-balanced", "3", *reader_of(folder)
+    (folder / "study.json").write_text(json.dumps({"runs": {"balanced_g_first": ELSEWHERE}}))
     outputs = [
         script("classifier.py", *common, "--epochs", "2"),
-        script("study.py", *common, "--epochs-initial", "1", "--epochs-balanced", "3", *reader_of(folder)),
+        script("study.py", *study_options),
+        script("study.py", *study_options, "--runs", "initial_d_first", "initial_mended"),
     ]
-    assert [output.returncode for output in outputs] == [0, 0], outputs[-1].stderr
+    assert [output.returncode for output in outputs] == [0, 0, 0], outputs[-1].stderr
     return folder
 
 
@@ -61,6 +65,7 @@ def test_study_leaves_figures_and_numbers(trained):
     for name in names:
         assert (trained / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
     runs = json.loads((trained / "study.json").read_text())["runs"]
+    assert runs.pop("balanced_g_first") == ELSEWHERE  # its folder is not there
     assert {
         name: (run["config"]["arch"], run["config"]["bn_eps"], run["config"]["order"], run["epochs"])
         for name, run in runs.items()
