@@ -24,11 +24,15 @@ cpu_milliseconds is the time of all threads of the process: on a loaded machine 
 memory is what three steps add to a process of their own, which had the model built and one step at length 1 done before
 (Linux only; on CUDA: the peak of torch's allocator).
 
-Writes OUT_DIR/benchmark.json, with the rows, the ratios by name and length, and the time a sequence step takes at each
-length over that at the shortest from 25 on; and FIGURES_DIR/lstm_speed.png.
+On a CPU torch's profiler tells besides where the time of the fast peers goes. Its own cost is in it, so these are
+shares, not milliseconds.
+
+Writes OUT_DIR/benchmark.json, with the rows, the ratios by name and length, the shares, and the time a sequence step
+takes at each length over that at the shortest from 25 on; and FIGURES_DIR/lstm_speed.png.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -40,6 +44,7 @@ import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 import train
 from fast_lstm import FastLSTM
@@ -57,7 +62,9 @@ from utils import (
     save_json,
 )
 
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes lines of its own to the terminal
 DIGITS = 10
+PRODUCTS = ("aten::mm", "aten::addmm_", "aten::addmm")
 RATIOS = [
     ("fast", "nn.LSTM"),
     ("fast, usual update", "nn.LSTM"),
@@ -155,6 +162,23 @@ def measure_time(length, args, device):
     return times
 
 
+def shares(peer, length, args, device):
+    """Where the CPU time of some steps of `peer` goes, by torch's profiler."""
+    step, steps, products, kernels = make(peer, length, args, device)[0], 10, 0.0, 0.0
+    step()  # warms up
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        start = time.perf_counter()
+        for _ in range(steps):
+            step()
+        whole = 1e6 * (time.perf_counter() - start)  # microseconds, as the profiler counts
+    for event in profiler.key_averages():
+        if event.key in PRODUCTS:
+            products += event.self_cpu_time_total / whole
+        elif event.key.startswith("aten::"):
+            kernels += event.self_cpu_time_total / whole
+    return {"products": products, "other kernels": kernels, "between kernels": 1 - products - kernels}
+
+
 def resident_mib(entry):
     """Memory of this process by Linux's count: entry "VmRSS" now, "VmHWM" at its highest so far."""
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -224,7 +248,7 @@ def benchmark(args):
     """Measure, print the table, write results and figure; return what benchmark.json holds."""
     device = pick_device(args.device, args.threads)
     lengths = sorted(set(args.lengths))
-    rows, ratios = [], {f"{a} / {b}": {} for a, b in RATIOS}
+    rows, ratios, profiles = [], {f"{a} / {b}": {} for a, b in RATIOS}, {}
     print(f"{'length':>6} {'peer':18} {'ms a step':>10} {'CPU ms':>9} {'ms a digit':>10} {'peak MiB':>9}")
     for length in lengths:
         times = measure_time(length, args, device)
@@ -246,6 +270,12 @@ def benchmark(args):
             ratios[f"{a} / {b}"][str(length)] = {
                 clock: statistics.median(p / q for p, q in pair) for clock, pair in pairs.items()
             }
+        if device.type == "cpu":
+            profiles[length] = {peer: shares(peer, length, args, device) for peer in ("fast", "fast bf16")}
+    for length, of in profiles.items():
+        for peer, parts in of.items():
+            told = ", ".join(f"{what} {100 * share:.0f} %" for what, share in parts.items())
+            print(f"{length} digits, {peer}: {told}")
     for name, values in ratios.items():
         print(f"{name}: " + ", ".join(f"{r['wall']:.2f} at {n} (CPU {r['cpu']:.2f})" for n, r in values.items()))
     fast = {r["length"]: r["milliseconds_per_sequence_step"] for r in rows if r["peer"] == "fast"}
@@ -254,6 +284,7 @@ def benchmark(args):
         "rows": rows,
         "ratios": {name: {n: r["wall"] for n, r in values.items()} for name, values in ratios.items()},
         "cpu_ratios": {name: {n: r["cpu"] for n, r in values.items()} for name, values in ratios.items()},
+        "shares": profiles,
         "fast, time a sequence step": {str(n): value / fast[min(fast)] for n, value in fast.items()},
         "config": {name: getattr(args, name) for name in ("lengths", "batch_size", "hidden_size", "rounds", "seed")},
         "provenance": provenance(device),

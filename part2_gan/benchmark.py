@@ -14,17 +14,20 @@ The peers do --steps training steps a round on batches of --batch-size digits, w
     bf16       the same with --precision bf16
     products   the matrix products of one such step alone, in fp32; `products bf16` in bf16
 
-They take turns; the table holds medians over the rounds, and a ratio is the median of the ratios of the rounds. Writes
-OUT_DIR/benchmark.json. The digits are those of --dataset; with `typeset` the usual loop reads them through the same
-transforms.
+They take turns; the table holds medians over the rounds, and a ratio is the median of the ratios of the rounds. On a
+CPU torch's profiler tells besides where the time of fp32 and bf16 goes; its own cost is in it, so these are shares, not
+milliseconds. Writes OUT_DIR/benchmark.json. The digits are those of --dataset; with `typeset` the usual loop reads them
+through the same transforms.
 """
 
+import os
 import statistics
 import time
 
 import torch
 from PIL import Image  # torchvision brings it
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
@@ -34,7 +37,17 @@ import utils
 from fast_gan import FastGAN
 from gan import DISCRIMINATORS, GENERATOR_WIDTHS, LATENT_DIM, PIXELS, Discriminator, Generator
 
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes lines of its own to the terminal
 RATIOS = [("usual", "fp32"), ("usual", "bf16"), ("fp32", "bf16"), ("fp32", "products"), ("bf16", "products bf16")]
+
+KERNELS = {
+    "aten::mm": "products",
+    "aten::addmm": "products",
+    "aten::_fused_adam_": "Adam",
+    "aten::copy_": "conversions and copies",
+    "aten::native_batch_norm": "batch norm",
+    "aten::native_batch_norm_backward": "batch norm",
+}
 
 
 class PictureDataset(Dataset):
@@ -115,15 +128,27 @@ def products(arch, args, device, dtype):
     return steps
 
 
+def shares(steps):
+    """Where the CPU time of `steps` goes, by torch's profiler: {kind of kernel: share}."""
+    parts = dict.fromkeys([*KERNELS.values(), "other kernels"], 0.0)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        start = time.perf_counter()
+        steps()
+        whole = 1e6 * (time.perf_counter() - start)  # microseconds, as the profiler counts
+    for event in profiler.key_averages():
+        if event.key.startswith("aten::"):
+            parts[KERNELS.get(event.key, "other kernels")] += event.self_cpu_time_total / whole
+    return parts | {"between kernels": 1 - sum(parts.values())}
+
+
 def measure(arch, images, args, device):
-    """Interleaved rounds: {peer: [milliseconds a step in each round]}."""
+    """Interleaved rounds: {peer: [milliseconds a step in each round]}; and where the time goes, {peer: shares}."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     torch.manual_seed(args.seed)
     turns = usual_loop(arch, images, args, device)
     peers = {
         "usual": lambda: [next(turns) for _ in range(args.steps)],
-        "fp32": own_loop(arch, images, args, device, torch.float32),
-        "bf16": own_loop(arch, images, args, device, torch.bfloat16),
+        **{name: own_loop(arch, images, args, device, dtype) for name, dtype in train.PRECISIONS.items()},
         "products": products(arch, args, device, torch.float32),
         "products bf16": products(arch, args, device, torch.bfloat16),
     }
@@ -136,7 +161,7 @@ def measure(arch, images, args, device):
             wait()
             if round_:  # the first one warms up
                 times[peer].append(1e3 * (time.perf_counter() - start) / args.steps)
-    return times
+    return times, {peer: shares(peers[peer]) for peer in train.PRECISIONS if device.type == "cpu"}
 
 
 def main():
@@ -160,15 +185,17 @@ def main():
         "config": {n: getattr(args, n) for n in ("batch_size", "steps", "rounds", "seed", "dataset")},
     }
     for arch in args.archs:
-        times = measure(arch, images, args, device)
+        times, profiles = measure(arch, images, args, device)
         ratios = {
             f"{a} / {b}": statistics.median(p / q for p, q in zip(times[a], times[b], strict=True)) for a, b in RATIOS
         }
         medians = {peer: statistics.median(values) for peer, values in times.items()}
-        result["archs"][arch] = {"milliseconds_a_step": medians, "ratios": ratios}
+        result["archs"][arch] = {"milliseconds_a_step": medians, "ratios": ratios, "shares": profiles}
         for peer, value in medians.items():
             print(f"{arch:9} {peer:14} {value:7.2f} ms a step, {value * epoch / 1e3:6.1f} s an epoch")
         print(f"{arch:9} " + ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()), flush=True)
+        for peer, parts in profiles.items():
+            print(f"{arch:9} {peer}: " + ", ".join(f"{what} {100 * share:.0f} %" for what, share in parts.items()))
     result["provenance"] = utils.provenance(device)
     utils.make_folder(args.out_dir)
     utils.save_json(args.out_dir / "benchmark.json", result)
