@@ -316,6 +316,21 @@ SECTIONS = [
 ]
 
 
+def speed(found):
+    """The ratios of training steps and the shares of their time, as lines of a Markdown table."""
+    lengths = list(found["ratios"]["fast / nn.LSTM"])
+    rows = [(f"time, {name}", [f"{values[n]:.2f}" for n in lengths]) for name, values in found["ratios"].items()]
+    if shares := found.get("shares"):  # of the CPU alone
+        rows += [
+            (f"share, {peer}: {what}", [percent(shares[n][peer][what]) for n in lengths])
+            for peer in shares[lengths[0]]
+            for what in shares[lengths[0]][peer]
+        ]
+    lines = ["| of a training step | " + " | ".join(f"{n} digits" for n in lengths) + " |"]
+    lines += ["| --- |" + " --- |" * len(lengths)]
+    return lines + [f"| {name} | " + " | ".join(values) + " |" for name, values in rows]
+
+
 def write(claims, results, figures, path):
     """Write the report as Markdown; pictures are linked from `figures`, a path as seen from the report's folder."""
     lines = ["# Part 1: the report's claims about the LSTM, measured", ""]
@@ -329,11 +344,7 @@ def write(claims, results, figures, path):
             answers = results[source].get("answer") if figure == source else None
             lines += ["", *answers] if answers else []
     if results["benchmark"]:
-        lines += ["", "| ratio of time a training step | " + " | ".join(
-            f"{n} digits" for n in results["benchmark"]["ratios"]["fast / nn.LSTM"]) + " |"]  # fmt: skip
-        lines += ["| --- |" + " --- |" * len(results["benchmark"]["ratios"]["fast / nn.LSTM"])]
-        for name, values in results["benchmark"]["ratios"].items():
-            lines += [f"| {name} | " + " | ".join(f"{value:.2f}" for value in values.values()) + " |"]
+        lines += ["", *speed(results["benchmark"])]
     with written_whole(path) as part:
         part.write_text("\n".join(lines) + "\n")
 

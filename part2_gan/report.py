@@ -151,7 +151,16 @@ def speed(results):
         rows.append([arch, *(f"{times[name]:.1f}" for name in ("usual", "fp32", "bf16", "products", "products bf16"))])
         rows[-1] += [f"{ratios[name]:.1f}" for name in ("usual / fp32", "usual / bf16")]
     head = ["discriminator", "usual loop (ms)", "ours, fp32", "ours, bf16", "products alone, fp32", "bf16"]
-    return table([*head, "usual / fp32", "usual / bf16"], rows)
+    lines = table([*head, "usual / fp32", "usual / bf16"], rows)
+    rows = [
+        [arch, precision, *map(percent, parts.values())]
+        for arch, found in results["benchmark"]["archs"].items()
+        for precision, parts in found.get("shares", {}).items()  # of a CPU alone
+    ]
+    if rows:
+        kinds = next(iter(results["benchmark"]["archs"].values()))["shares"]["bf16"]
+        lines += ["", "Where the time goes:", "", *table(["discriminator", "precision", *kinds], rows)]
+    return lines
 
 
 # Title, figure, script, what it shows and what it does not, the numbers and the result that they come from.
