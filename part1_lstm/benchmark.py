@@ -18,8 +18,8 @@ fast peers do it as train.py does, with clipping and update on one vector of all
 have the usual lines: zero_grad, loss.backward, clip_grad_norm_ and step on model.parameters(). "fast, usual update" is
 the fast path with those, which tells what comes from the LSTM itself.
 
-The peers take turns at all lengths, two steps each a round, the second of them timed, so that what else the machine does
-meets them all alike; the table holds medians over the rounds, and a ratio is the median of the ratios of the rounds.
+The peers take turns, two steps each a round, the second of them timed, so that what else the machine does meets them
+all alike; the table holds medians over the rounds, and a ratio is the median of the ratios of the rounds.
 cpu_milliseconds is the time of all threads of the process: on a loaded machine it tells more than the clock. Peak
 memory is what three steps add to a process of their own, which had the model built and one step at length 1 done before
 (Linux only; on CUDA: the peak of torch's allocator).
@@ -143,13 +143,13 @@ def make(peer, length, args, device):
 PEERS = ["equations", "fast", "fast, usual update", "fast bf16", "nn.LSTM", "products"]
 
 
-def measure_time(lengths, args, device):
-    """Interleaved rounds: {length: {peer: {"wall": [milliseconds of each round], "cpu": the same in CPU time}}}."""
+def measure_time(length, args, device):
+    """Interleaved rounds: {peer: {"wall": [milliseconds of each round], "cpu": the same in CPU time}}."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    steps = {(length, peer): make(peer, length, args, device)[0] for length in lengths for peer in PEERS}
-    times = {length: {peer: {"wall": [], "cpu": []} for peer in PEERS} for length in lengths}
+    steps = {peer: make(peer, length, args, device)[0] for peer in PEERS}
+    times = {peer: {"wall": [], "cpu": []} for peer in PEERS}
     for round_ in range(args.rounds + 2):
-        for (length, peer), step in steps.items():
+        for peer, step in steps.items():
             step()  # not timed: FastLSTM keeps the memory of one kind of step, and another peer has taken its place
             wait()
             wall, cpu = time.perf_counter(), time.process_time()
@@ -157,8 +157,8 @@ def measure_time(lengths, args, device):
             wait()
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             if round_ >= 2:  # the first two warm up
-                times[length][peer]["wall"].append(1e3 * wall)
-                times[length][peer]["cpu"].append(1e3 * cpu)
+                times[peer]["wall"].append(1e3 * wall)
+                times[peer]["cpu"].append(1e3 * cpu)
     return times
 
 
@@ -238,7 +238,7 @@ def parse_args(argv=None):
     parser.add_argument("--lengths", type=length, nargs="+", default=[10, 25, 100, 400], help="digits that are read")
     parser.add_argument("--batch-size", type=number(int, low=1), default=128, help="sequences a step")
     parser.add_argument("--hidden-size", type=number(int, low=1, high=65536), default=128, help="hidden units")
-    parser.add_argument("--rounds", type=number(int, low=1), default=25, help="steps of each peer that are timed")
+    parser.add_argument("--rounds", type=number(int, low=1), default=15, help="steps of each peer that are timed")
     parser.add_argument("--memory-of", choices=PEERS, help="print only the MiB of this peer, at the first length")
     add_common_options(parser)
     return parser.parse_args(argv)
@@ -250,8 +250,8 @@ def benchmark(args):
     lengths = sorted(set(args.lengths))
     rows, ratios, profiles = [], {f"{a} / {b}": {} for a, b in RATIOS}, {}
     print(f"{'length':>6} {'peer':18} {'ms a step':>10} {'CPU ms':>9} {'ms a digit':>10} {'peak MiB':>9}")
-    all_times = measure_time(lengths, args, device)
-    for length, times in all_times.items():
+    for length in lengths:
+        times = measure_time(length, args, device)
         for peer in PEERS:
             wall, cpu = (statistics.median(times[peer][clock]) for clock in ("wall", "cpu"))
             row = {
