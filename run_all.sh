@@ -67,7 +67,7 @@ if $quick; then
 else
     figures=figures figures1=figures part1=results/part1_lstm part2=results/part2_gan
     compare=() classifier=() study=() latent=() beyond=() length3=() grid=() recipes=() rates=()
-    gradients=(--train-length 100 25 --forget-bias 4)
+    gradients=(--train-length 25 --forget-bias 4)
     if [ "$dataset" != mnist ]; then figures=figures/$dataset; fi
 fi
 if [ "$dataset" != mnist ]; then part2=$part2/$dataset; fi
@@ -76,7 +76,7 @@ networks=(--checkpoint "$part2/generator.pt" --classifier "$part2/classifier.pt"
 
 # Minutes that each step takes on two cores, for the remaining time.
 if $quick; then minutes=(0 1 1 0 0 0 0); else minutes=(1 17 9 7 1 0 0); fi
-if $deep; then if $quick; then minutes+=(1 0 0 1 1 1 0 0 0); else minutes+=(150 4 40 38 40 100 8 8 4); fi; fi
+if $deep; then if $quick; then minutes+=(1 0 0 1 1 1 0 0 0); else minutes+=(150 4 3 38 40 100 8 8 4); fi; fi
 minutes+=(0 0)
 number=0
 times=()
