@@ -2,7 +2,7 @@
 # The whole report: trains, measures, and writes every figure. Start it again after a stop and it goes on.
 #
 #     bash run_all.sh                     the report on MNIST, into figures/ and results/
-#     bash run_all.sh --quick             the same pipeline in small, about 4 minutes, into figures/quick and results/quick
+#     bash run_all.sh --quick             the same pipeline in small, 3 to 4 minutes, into figures/quick and results/quick
 #     bash run_all.sh --dataset typeset   without MNIST: stand-in digits, every figure of part 2 marked as such
 #     bash run_all.sh --deep              besides, controls and the studies of many seeds: about 6 hours more on two cores
 #
