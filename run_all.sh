@@ -119,8 +119,7 @@ measure() { # a run of study.py
     "$PYTHON" part2_gan/evaluate.py --dataset "$dataset" --out-dir "$part2" --figures-dir "$part2/$1" \
         --name "$1" --checkpoint "$part2/$1/checkpoint.pt" --classifier "$part2/classifier.pt"
 }
-draw_and_measure() {
-    "${study[@]}"
+measure_both() {
     "$PYTHON" part2_gan/evaluate.py "${on_data[@]}" "${networks[@]:0:4}"
     measure initial
 }
@@ -135,10 +134,11 @@ balanced=$!
 trap 'kill "$balanced" 2> /dev/null || true' EXIT # a background process does not hear Ctrl-C
 step "Figure 1: LSTM and RNN on palindromes" "$PYTHON" \
     part1_lstm/compare.py --out-dir "$part1" --figures-dir "$figures1" --workers "$others" --threads 1 "${compare[@]}"
+# Whichever of the two ends last finds the other one there, and draws figures 2 to 5.
 step "The first discriminator" "${study[@]}" --runs initial --workers 1
 step "The balanced discriminator, in the background so far" wait_for_balanced
 trap - EXIT
-step "Figures 2 to 5, and what the samples are worth" draw_and_measure
+step "What the samples are worth" measure_both
 step "Figure 6: interpolation" "$PYTHON" part2_gan/interpolate.py "${on_data[@]}" "${networks[@]}"
 step "Figures 7 and 8: vector arithmetic" "$PYTHON" part2_gan/arithmetic.py "${on_data[@]}" "${networks[@]}"
 if $deep; then

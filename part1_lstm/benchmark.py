@@ -271,7 +271,7 @@ def benchmark(args):
                 clock: statistics.median(p / q for p, q in pair) for clock, pair in pairs.items()
             }
         if device.type == "cpu":
-            profiles[length] = {peer: shares(peer, length, args, device) for peer in ("fast", "fast bf16")}
+            profiles[str(length)] = {peer: shares(peer, length, args, device) for peer in ("fast", "fast bf16")}
     for length, of in profiles.items():
         for peer, parts in of.items():
             told = ", ".join(f"{what} {100 * share:.0f} %" for what, share in parts.items())

@@ -152,14 +152,13 @@ def speed(results):
         rows[-1] += [f"{ratios[name]:.1f}" for name in ("usual / fp32", "usual / bf16")]
     head = ["discriminator", "usual loop (ms)", "ours, fp32", "ours, bf16", "products alone, fp32", "bf16"]
     lines = table([*head, "usual / fp32", "usual / bf16"], rows)
-    rows = [
-        [arch, precision, *map(percent, parts.values())]
+    shares = [
+        {"discriminator": arch, "precision": precision} | {kind: percent(share) for kind, share in parts.items()}
         for arch, found in results["benchmark"]["archs"].items()
         for precision, parts in found.get("shares", {}).items()  # of a CPU alone
     ]
-    if rows:
-        kinds = next(iter(results["benchmark"]["archs"].values()))["shares"]["bf16"]
-        lines += ["", "Where the time goes:", "", *table(["discriminator", "precision", *kinds], rows)]
+    if shares:
+        lines += ["", "Where the time goes:", "", *table(list(shares[0]), [list(row.values()) for row in shares])]
     return lines
 
 

@@ -12,7 +12,7 @@
 | initial          | 784-512-256-1          | 0.8           | G             | 50     | 2 and 3             |
 | initial_d_first  | 784-512-256-1          | 0.8           | D             | 50     | slips: one          |
 | initial_mended   | 784-512-256-1          | 1e-5          | D             | 50     | slips: none         |
-| balanced_g_first | 784-256-128-1, dropout | 0.8           | G             | 200    | (a row in a table)  |
+| balanced_g_first | 784-256-128-1, dropout | 0.8           | G             | 200    | -                   |
 
 The report names neither eps nor order. Its figure 2 comes with two slips of much-copied code: `BatchNorm1d(n, 0.8)`,
 which weakens the generator's normalisation, and G updated before D, so that D learns from samples of a G that is gone.
@@ -177,7 +177,7 @@ def draw_samples(name, epochs, letters, args):
     """Figure 3 or 5: the fixed-noise grids of one run at `epochs`."""
     samples = torch.load(args.out_dir / name / "samples.pt", weights_only=True)["samples"]
     config = load_result(args.out_dir / name)["config"]
-    figure, axes = utils.plt.subplots(1, len(epochs), figsize=(4 * len(epochs), 4.6))
+    figure, axes = utils.plt.subplots(1, len(epochs), figsize=(4 * len(epochs), 4.9))
     for ax, epoch, letter in zip([axes] if len(epochs) == 1 else axes, epochs, letters, strict=True):
         utils.draw_images(ax, dataset.scale(samples[epoch]), columns=5)
         ax.set_title(f"{letter}epoch {epoch}")
@@ -255,12 +255,13 @@ def main():
     if run_all(runs, args.workers) > 0:
         return
 
-    finished = [name for name in RUNS if (args.out_dir / name / "result.json").exists()]
-    if missing := [name for name in REPORTED if name not in finished]:
+    results = {
+        name: load_result(args.out_dir / name) for name in RUNS if (args.out_dir / name / "result.json").exists()
+    }
+    if missing := [name for name in REPORTED if name not in results]:
         print(f"trained: {', '.join(runs)}; the figures follow once there are also {', '.join(missing)}")
         return
 
-    results = {name: load_result(args.out_dir / name) for name in finished}
     stages = progress(args.epochs_balanced)
     figures = {
         "fig2_initial_losses": draw_losses("initial", args),
@@ -268,7 +269,7 @@ def main():
         "fig4_balanced_losses": draw_losses("balanced", args),
         "fig5_progression": draw_samples("balanced", stages, ["(a) ", "(b) ", "(c) "][: len(stages)], args),
     }
-    if all(name in finished for name in SLIPS):
+    if results.keys() >= set(SLIPS):
         figures["slips"] = draw_slips(args)
     for name, (figure, source) in figures.items():
         utils.save_figure(figure, args.figures_dir / f"{name}.png", source, args.dataset)
