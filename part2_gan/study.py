@@ -177,11 +177,8 @@ def draw_samples(name, epochs, letters, args):
     """Figure 3 or 5: the fixed-noise grids of one run at `epochs`."""
     samples = torch.load(args.out_dir / name / "samples.pt", weights_only=True)["samples"]
     config = load_result(args.out_dir / name)["config"]
-    figure, axes = utils.plt.subplots(1, len(epochs), figsize=(4 * len(epochs), 4.9))
-    for ax, epoch, letter in zip([axes] if len(epochs) == 1 else axes, epochs, letters, strict=True):
-        utils.draw_images(ax, dataset.scale(samples[epoch]), columns=5)
-        ax.set_title(f"{letter}epoch {epoch}")
-    return figure, train.describe(config)
+    grids = {f"{letter}epoch {epoch}": samples[epoch] for epoch, letter in zip(epochs, letters, strict=True)}
+    return train.draw_samples(grids, size=4), train.describe(config)
 
 
 def write_film(path, args):

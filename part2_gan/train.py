@@ -326,6 +326,16 @@ def check_finite(rows, epoch, folder):
         )
 
 
+def draw_samples(grids, size):
+    """A row of grids of samples, {title: images (n, 784) as bytes}, each `size` inches wide."""
+    # Titles and foot need 0.9 inches: with less the titles are cut off.
+    figure, axes = utils.plt.subplots(1, len(grids), figsize=(max(size * len(grids), 4), size + 0.9), squeeze=False)
+    for ax, (title, images) in zip(axes[0], grids.items(), strict=True):
+        utils.draw_images(ax, dataset.scale(images), columns=5)
+        ax.set_title(title)
+    return figure
+
+
 def finish(folder, config, state, device):
     """Write what a finished run leaves beside its checkpoint, result.json last."""
     history, samples = state["history"], state["samples"]
@@ -333,10 +343,7 @@ def finish(folder, config, state, device):
     utils.save_checkpoint(folder / "history.pt", {"kind": "gan history", "columns": HISTORY, "rows": history})
     utils.save_checkpoint(folder / "samples.pt", {"kind": "gan samples", "samples": samples})
 
-    figure, axes = utils.plt.subplots(1, len(shown), figsize=(2.6 * len(shown), 3), squeeze=False)
-    for ax, epoch in zip(axes[0], shown, strict=True):
-        utils.draw_images(ax, dataset.scale(samples[epoch]), columns=5)
-        ax.set_title(f"epoch {epoch}")
+    figure = draw_samples({f"epoch {epoch}": samples[epoch] for epoch in shown}, size=2.6)
     utils.save_figure(figure, folder / "samples.png", describe(config), config["dataset"])
 
     figure, ax = utils.plt.subplots(figsize=(8, 4.5))
