@@ -77,7 +77,7 @@ networks=(--checkpoint "$part2/generator.pt" --classifier "$part2/classifier.pt"
 # Minutes that each step takes on two cores, for the remaining time.
 if $quick; then minutes=(0 1 1 0 0 0 0); else minutes=(1 17 9 7 1 0 0); fi
 if $deep; then if $quick; then minutes+=(1 0 0 1 1 1 0 0 0); else minutes+=(150 4 3 38 40 100 8 8 4); fi; fi
-minutes+=(0 0)
+minutes+=(0 0 0)
 number=0
 times=()
 step() { # title, command ...
@@ -163,6 +163,7 @@ if $deep; then
 fi
 step "Part 1: what became of the report's claims" "$PYTHON" part1_lstm/report.py --out-dir "$part1" --figures-dir "$figures1"
 step "Part 2: what became of the report's claims" "$PYTHON" part2_gan/report.py "${on_data[@]}"
+step "Both parts at a glance" "$PYTHON" part2_gan/at_a_glance.py "${on_data[@]}" --compare "$part1/compare.json"
 
 echo
 {

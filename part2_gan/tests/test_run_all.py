@@ -20,6 +20,7 @@ FIGURES = [
     "fig6_interpolation",
     "fig7_roof_to_6",
     "fig8_hybrid_to_6",
+    "at_a_glance",
 ]
 
 pytestmark = pytest.mark.skipif(not (ROOT / "run_all.sh").exists(), reason="part2_gan was copied out alone")

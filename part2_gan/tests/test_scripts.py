@@ -189,6 +189,8 @@ BAD = [
     ("classifier.py", "--epochs", "-3"),
     ("evaluate.py", "--samples", "100"),
     ("evaluate.py", "--name", "a/b"),
+    ("at_a_glance.py",),
+    ("at_a_glance.py", "--compare", "nowhere.json"),
     ("interpolate_rates.py", "--pairs", "9"),
     ("interpolate_rates.py", "--checkpoints", "nowhere.pt"),
     ("arithmetic_rates.py", "--checkpoints"),
@@ -247,6 +249,26 @@ def run_here(monkeypatch, name, *options):
     """Run a script's main in this process."""
     monkeypatch.setattr(sys, "argv", [name, *map(str, options)])
     importlib.import_module(Path(name).stem).main()
+
+
+def test_at_a_glance_with_and_without_part_1(trained, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(utils, "save_figure", lambda figure, *_: drawn.append(figure))
+    monkeypatch.setattr(utils, "RESULTS", tmp_path / "part2_gan")  # no part 1 beside it
+    options = "--dataset", "typeset", "--out-dir", trained, "--figures-dir", tmp_path
+    run_here(monkeypatch, "at_a_glance.py", *options)
+    runs = [
+        {"cell": cell, "input_length": 3, "seed": seed, "accuracy": accuracy}
+        for cell, accuracies in (("lstm", (1.0, 1.0, 0.9)), ("rnn", (0.2, 0.4, 1.0)))
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    (tmp_path / "compare.json").write_text(json.dumps({"runs": runs}))
+    run_here(monkeypatch, "at_a_glance.py", *options, "--compare", tmp_path / "compare.json")
+    alone, both = (figure.axes for figure in drawn)
+    assert (len(alone), len(both)) == (2, 3)
+    assert [line.get_ydata()[0] for line in both[0].lines[:2]] == [1.0, 0.4]  # medians
+    by_epoch = json.loads((trained / "study.json").read_text())["runs"]["balanced"]["by_epoch"]
+    assert list(both[1].lines[2].get_ydata()) == by_epoch["g_loss"]
 
 
 def missing(*args, **kwargs):
