@@ -4,7 +4,7 @@
 #     bash run_all.sh                     the report on MNIST, into figures/ and results/
 #     bash run_all.sh --quick             the same pipeline in small, 3 to 4 minutes, into figures/quick and results/quick
 #     bash run_all.sh --dataset typeset   without MNIST: stand-in digits, every figure of part 2 marked as such
-#     bash run_all.sh --deep              besides, controls and the studies of many seeds: about 6 hours more on two cores
+#     bash run_all.sh --deep              besides, controls and the studies of many seeds: about 4.5 hours more on two cores
 #
 # MNIST is taken from the folder MNIST_DIR (default: data/), else downloaded there. Where neither is possible the
 # stand-in is used.
@@ -76,7 +76,7 @@ networks=(--checkpoint "$part2/generator.pt" --classifier "$part2/classifier.pt"
 
 # Minutes that each step takes on two cores, for the remaining time.
 if $quick; then minutes=(0 1 1 0 0 0 0); else minutes=(1 17 9 7 1 0 0); fi
-if $deep; then if $quick; then minutes+=(1 0 0 1 1 1 0 0 0); else minutes+=(150 4 3 38 40 100 8 8 4); fi; fi
+if $deep; then if $quick; then minutes+=(1 0 0 1 1 1 0 0 0); else minutes+=(70 3 3 42 40 97 1 2 1); fi; fi
 minutes+=(0 0 0)
 number=0
 times=()

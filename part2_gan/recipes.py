@@ -1,6 +1,6 @@
 """What makes the digits better within the report's two networks: one change at a time, then the best recipe in full.
 
-    python recipes.py                           # both studies on MNIST, about 5 hours of one core; goes on after a stop
+    python recipes.py                           # both studies on MNIST, about 4 hours of one core; goes on after a stop
     python recipes.py --studies changes --recipes wide average --seeds 1 --epochs 5
     torchrun --nproc-per-node 4 recipes.py --workers 1
 
