@@ -74,7 +74,9 @@ def main():
 
     widths = [1.3, 1.3, 1] if palindromes else [1.3, 1]
     figure, axes = utils.plt.subplots(1, len(widths), figsize=(4 * sum(widths), 4.4), width_ratios=widths)
-    source = f"at_a_glance.py: {utils.TITLES[args.dataset]}, one seed; 25 samples, latents from seed {args.seed}"
+    first = ", ".join(f"{name} D with {gans[name]['config']['order'][0].upper()} updated first" for name in RUNS)
+    source = f"at_a_glance.py: {utils.TITLES[args.dataset]}, one seed, {first}; "
+    source += f"25 samples, latents from seed {args.seed}"
     if palindromes:
         draw_accuracy(axes[0], palindromes)
         source += f"; palindromes: {len({run['seed'] for run in palindromes})} seeds, a dot a run, lines are medians"
