@@ -124,8 +124,8 @@ measure_both() {
     measure initial
 }
 slips() {
-    "${study[@]}" --runs initial_d_first initial_mended balanced_g_first --workers "$cores"
-    for name in initial_d_first initial_mended balanced_g_first; do measure $name; done
+    "${study[@]}" --runs initial_alternating initial_mended balanced_simultaneous --workers "$cores"
+    for name in initial_alternating initial_mended balanced_simultaneous; do measure $name; done
 }
 
 step "The reader of digits" read_digits

@@ -246,7 +246,7 @@ def parse_args(argv=None):
 
 def benchmark(args):
     """Measure, print the table, write results and figure; return what benchmark.json holds."""
-    device = pick_device(args.device, args.threads)
+    device = pick_device(args)
     lengths = sorted(set(args.lengths))
     rows, ratios, profiles = [], {f"{a} / {b}": {} for a, b in RATIOS}, {}
     print(f"{'length':>6} {'peer':18} {'ms a step':>10} {'CPU ms':>9} {'ms a digit':>10} {'peak MiB':>9}")
@@ -303,7 +303,7 @@ def main(argv=None):
     """Run from the command line."""
     args = parse_args(argv)
     if args.memory_of:
-        print(peak_mib(args.memory_of, args.lengths[0], args, pick_device(args.device, args.threads)))
+        print(peak_mib(args.memory_of, args.lengths[0], args, pick_device(args)))
     else:
         benchmark(args)
 

@@ -263,7 +263,7 @@ def main(argv=None):
     start = time.perf_counter()
     args = parse_args(argv)
     runs = plan(args)
-    origin = provenance(pick_device(args.device, args.threads))
+    origin = provenance(pick_device(args))
     make_folder(args.figures_dir)
     with hold(args.out_dir / "gradients"):
         for run_args in runs:

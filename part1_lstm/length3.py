@@ -263,7 +263,7 @@ def main(argv=None):
     args = parse_args(argv)
     if args.updates % EVERY:
         raise InputError(f"--updates {args.updates}: it must be a multiple of {EVERY}")
-    device = pick_device(args.device, args.threads)
+    device = pick_device(args)
     origin = provenance(device)
     seeds = range(args.seed, args.seed + args.seeds)
     make_folder(args.figures_dir)

@@ -158,7 +158,7 @@ def train_sweep(args, runs):
     Returns the results in the order of `runs`, and what a summary in JSON begins with; under torchrun both are None on
     all but the first process, the one that writes summary and figures.
     """
-    origin = provenance(pick_device(args.device, args.threads))
+    origin = provenance(pick_device(args))
     first = int(os.environ.get("RANK", 0)) == 0
     if first:
         make_folder(args.figures_dir)

@@ -306,7 +306,7 @@ def train(args, progress=True, result_only=False):
     """
     start = time.perf_counter()
     check(args)
-    device = pick_device(args.device, args.threads)
+    device = pick_device(args)
     config, epochs = settings(args), most_epochs(args)
     folder = args.out_dir / run_name(args)
     checkpoint_path = folder / "checkpoint.pt"

@@ -61,7 +61,7 @@ def main():
     utils.add_common_options(parser)
     args = parser.parse_args()
     utils.choose_folders(args)
-    device = utils.pick_device(args.device, args.threads)
+    device = utils.pick_device(args)
     compare = utils.RESULTS.parent / "part1_lstm" / "compare.json"
     compare = args.compare or (compare if compare.exists() else None)
     palindromes = read(compare, "part1_lstm/compare.py") if compare else []
@@ -74,7 +74,7 @@ def main():
 
     widths = [1.3, 1.3, 1] if palindromes else [1.3, 1]
     figure, axes = utils.plt.subplots(1, len(widths), figsize=(4 * sum(widths), 4.4), width_ratios=widths)
-    first = ", ".join(f"{name} D with {gans[name]['config']['order'][0].upper()} updated first" for name in RUNS)
+    first = ", ".join(f"{name} D {gans[name]['config']['scheme']}" for name in RUNS)
     source = f"at_a_glance.py: {utils.TITLES[args.dataset]}, one seed, {first}; "
     source += f"25 samples, latents from seed {args.seed}"
     if palindromes:

@@ -1,53 +1,57 @@
-"""How long the GAN's training takes: the loop that people usually write, train.py's own, and the floor.
+"""How long a training step of the GAN takes: from the usual script to train.py, one change a rung.
 
-    python benchmark.py                                    both discriminators, some minutes on two cores
+    python benchmark.py                                    both discriminators, 1 and 2 threads, some minutes
     python benchmark.py --archs initial --rounds 3         a first look
-    python benchmark.py --threads 1                        on one CPU thread
 
-The peers do --steps training steps a round on batches of --batch-size digits, with all that belongs to them:
+Every rung does --steps training steps a round, by alternating updates, on batches of --batch-size digits:
 
-    usual      DataLoader over torchvision's MNIST with ToTensor and Normalize; D once on real and once on fake images,
-               G's images made for D and G at once but judged in separate passes; BCELoss on probabilities; Adam as it
-               comes; .item() and a line of text a step, as the well-known public scripts for this GAN do it
-    fp32       train.py's train_epoch: digits as one tensor on the device, the gradients of fast_gan.py, one fused Adam
-               kernel a network, history read once an epoch
-    bf16       the same with --precision bf16
-    products   the matrix products of one such step alone, in fp32; `products bf16` in bf16
+    usual script         DataLoader over torchvision's MNIST with ToTensor and Normalize; D ends in a Sigmoid, is given
+                         real and fake images one after the other, BCELoss; loss.backward() and Adam for each network;
+                         .item() and a line of text a step, as the well-known public scripts for this GAN have it
+    digits as a tensor   ... the data set is one tensor, and a batch an index into it
+    nothing waited for   ... losses stay on the device until the end of the epoch
+    one pass of D        ... D is given real and fake images at once, answers in logits, and each backward pass
+                         computes the gradients of one network alone
+    train.py             ... and fused Adam: this project's loop itself, gan.py's networks by train.train_epoch
+    train.py, medium     ... under --matmul-precision medium, where that has an effect
+    train.py, bf16       ... under --precision bf16, where the processor has it
+    products alone       the matrix products of such a step in fp32, and nothing else
 
-They take turns; the table holds medians over the rounds, and a ratio is the median of the ratios of the rounds. On a
-CPU torch's profiler tells besides where the time of fp32 and bf16 goes; its own cost is in it, so these are shares, not
-milliseconds. Writes OUT_DIR/benchmark.json. The digits are those of --dataset; with `typeset` the usual loop reads them
-through the same transforms.
+The rungs take turns; the table holds medians over the rounds, and a ratio is the median of the ratios of the rounds.
+Peak memory is what a process of its own needs for --steps steps beyond what it had before (Linux only; on CUDA the
+peak of torch's allocator). Reads the digits of --dataset; writes OUT_DIR/benchmark.json.
 """
 
-import os
+import json
 import statistics
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import torch
 from PIL import Image  # torchvision brings it
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 import dataset
 import train
 import utils
-from fast_gan import FastGAN
-from gan import DISCRIMINATORS, GENERATOR_WIDTHS, LATENT_DIM, PIXELS, Discriminator, Generator
+from gan import (
+    DISCRIMINATORS,
+    GENERATOR_WIDTHS,
+    LATENT_DIM,
+    PIXELS,
+    Discriminator,
+    Generator,
+    discriminator_loss,
+    generator_loss,
+)
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes lines of its own to the terminal
-RATIOS = [("usual", "fp32"), ("usual", "bf16"), ("fp32", "bf16"), ("fp32", "products"), ("bf16", "products bf16")]
-
-KERNELS = {
-    "aten::mm": "products",
-    "aten::addmm": "products",
-    "aten::_fused_adam_": "Adam",
-    "aten::copy_": "conversions and copies",
-    "aten::native_batch_norm": "batch norm",
-    "aten::native_batch_norm_backward": "batch norm",
-}
+RUNGS = ["usual script", "digits as a tensor", "nothing waited for", "one pass of D"]
+OWN = {"train.py": [], "train.py, medium": ["--matmul-precision", "medium"], "train.py, bf16": ["--precision", "bf16"]}
+PRODUCTS = "products alone"
 
 
 class PictureDataset(Dataset):
@@ -63,43 +67,81 @@ class PictureDataset(Dataset):
         return self.transform(Image.fromarray(self.images[index].numpy()))
 
 
-def usual_loop(arch, images, args, device):
-    """A generator that does one step a turn, as the usual script does."""
+def batches(images, args, device, as_tensor):
+    """Real digits (batch, 784) in [-1, 1], without end, in a new order every epoch."""
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5], [0.5])])
     loader = DataLoader(PictureDataset(images, transform), batch_size=args.batch_size, shuffle=True, drop_last=True)
-    generator = Generator().to(device)
-    discriminator = nn.Sequential(Discriminator(**DISCRIMINATORS[arch]), nn.Sigmoid()).to(device)
-    adams = [torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (generator, discriminator)]
-    adam_g, adam_d = adams
-    loss = nn.BCELoss()
-    lines = []
+    images = images.to(device)
     while True:
-        for i, batch in enumerate(loader):
-            real = batch.to(device).flatten(1)
-            valid, fake = torch.ones(len(real), device=device), torch.zeros(len(real), device=device)
-            adam_g.zero_grad()
-            made = generator(torch.randn(len(real), LATENT_DIM, device=device))
-            g_loss = loss(discriminator(made), valid)
-            g_loss.backward()
-            adam_g.step()
-            adam_d.zero_grad()
-            d_loss = (loss(discriminator(real), valid) + loss(discriminator(made.detach()), fake)) / 2
+        if as_tensor:
+            order = torch.randperm(len(images), device=device)[: len(loader) * args.batch_size]
+            yield from (dataset.scale(images[batch]) for batch in order.split(args.batch_size))
+        else:
+            yield from (batch.to(device).flatten(1) for batch in loader)
+
+
+def usual_loop(rung, arch, images, args, device):
+    """A function that does --steps steps as the usual script does, with the changes up to `rung`."""
+    as_tensor, no_waiting, one_pass = (RUNGS.index(rung) >= n for n in (1, 2, 3))
+    generator, discriminator = Generator().to(device), Discriminator(**DISCRIMINATORS[arch]).to(device)
+    probability = nn.Sequential(discriminator, nn.Sigmoid())
+    adam_g, adam_d = (
+        torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (generator, discriminator)
+    )
+    bce, source, lines = nn.BCELoss(), batches(images, args, device, as_tensor), []
+
+    def step():
+        real = next(source)
+        fake = generator(torch.randn(len(real), LATENT_DIM, device=device))
+        ones, zeros = torch.ones(len(real), device=device), torch.zeros(len(real), device=device)
+        adam_d.zero_grad()
+        if one_pass:
+            d_loss = discriminator_loss(*discriminator(torch.cat([real, fake.detach()])).chunk(2))
             d_loss.backward()
-            adam_d.step()
-            lines.append(f"[batch {i}/{len(loader)}] [D loss: {d_loss.item():f}] [G loss: {g_loss.item():f}]")
-            yield
+        else:
+            d_loss = (bce(probability(real), ones) + bce(probability(fake.detach()), zeros)) / 2
+            d_loss.backward()
+        adam_d.step()
+        adam_g.zero_grad()
+        if one_pass:
+            g_loss = generator_loss(discriminator(fake))
+            g_loss.backward(inputs=list(generator.parameters()))
+        else:
+            g_loss = bce(probability(fake), ones)
+            g_loss.backward()
+        adam_g.step()
+        return torch.stack([d_loss.detach(), g_loss.detach()])
+
+    def steps():
+        losses = torch.empty(args.steps, 2, device=device)
+        for i in range(args.steps):
+            losses[i] = step()
+            if not no_waiting:
+                d_loss, g_loss = losses[i, 0].item(), losses[i, 1].item()
+                lines.append(f"[batch {i}/{args.steps}] [D loss: {d_loss:f}] [G loss: {g_loss:f}]")
+        return losses.cpu()
+
+    return steps
 
 
-def own_loop(arch, images, args, device, precision):
+def own_loop(rung, arch, images, args, device):
     """A function that does --steps steps of train.py's loop, on as many batches."""
-    networks = Generator().to(device), Discriminator(**DISCRIMINATORS[arch]).to(device)
-    gan = FastGAN(*networks, precision=precision)
-    adams = [torch.optim.Adam([flat.parameter], lr=2e-4, betas=(0.5, 0.999), fused=True) for flat in gan.flats]
+    words = ["--arch", arch, "--batch-size", str(args.batch_size), "--device", device.type, *OWN[rung]]
+    own = train.parse_args(words + ["--threads", str(torch.get_num_threads())])
+    gan, adams = train.build(own, device)
     part = images[: args.steps * args.batch_size].to(device)
-    return lambda: train.train_epoch(gan, adams, part, args.batch_size)
+
+    def steps():
+        before = torch.get_float32_matmul_precision()
+        if "--matmul-precision" in words:
+            torch.set_float32_matmul_precision(own.matmul_precision)
+        train.train_epoch(gan, adams, part, own)
+        torch.set_float32_matmul_precision(before)
+
+    return steps
 
 
-def products(arch, args, device, dtype):
+def products(arch, args, device):
     """A function that does the matrix products of --steps steps.
 
     G: forward, and the gradients by inputs (not by z) and by weights. D: the same on the real and the fake images
@@ -114,10 +156,7 @@ def products(arch, args, device, dtype):
         rows = 2 * args.batch_size
         jobs += [(rows, a, b), (a, rows, b)] + [(rows, b, a)] * (n > 0)
         jobs += [(args.batch_size, a, b), (args.batch_size, b, a)]
-    pairs = [
-        (torch.randn(n, k, device=device, dtype=dtype), torch.randn(k, m, device=device, dtype=dtype))
-        for n, k, m in jobs
-    ]
+    pairs = [(torch.randn(n, k, device=device), torch.randn(k, m, device=device)) for n, k, m in jobs]
 
     @torch.no_grad()
     def steps():
@@ -128,75 +167,123 @@ def products(arch, args, device, dtype):
     return steps
 
 
-def shares(steps):
-    """Where the CPU time of `steps` goes, by torch's profiler: {kind of kernel: share}."""
-    parts = dict.fromkeys([*KERNELS.values(), "other kernels"], 0.0)
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        start = time.perf_counter()
-        steps()
-        whole = 1e6 * (time.perf_counter() - start)  # microseconds, as the profiler counts
-    for event in profiler.key_averages():
-        if event.key.startswith("aten::"):
-            parts[KERNELS.get(event.key, "other kernels")] += event.self_cpu_time_total / whole
-    return parts | {"between kernels": 1 - sum(parts.values())}
+def rungs_of(device):
+    """The rungs that this machine can climb."""
+    works = {"train.py": True, "train.py, bf16": train.multiplies_bf16(device)}
+    try:
+        works["train.py, medium"] = utils.matmul_precision("medium", device.type) == "medium"
+    except utils.InputError:
+        works["train.py, medium"] = False
+    return [*RUNGS, *(rung for rung in OWN if works[rung]), PRODUCTS]
+
+
+def make(rung, arch, images, args, device):
+    """A function that does --steps steps of `rung`."""
+    torch.manual_seed(args.seed)
+    if rung == PRODUCTS:
+        return products(arch, args, device)
+    return (usual_loop if rung in RUNGS else own_loop)(rung, arch, images, args, device)
 
 
 def measure(arch, images, args, device):
-    """Interleaved rounds: {peer: [milliseconds a step in each round]}; and where the time goes, {peer: shares}."""
+    """Interleaved rounds: {rung: [milliseconds a step in each round]}."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    torch.manual_seed(args.seed)
-    turns = usual_loop(arch, images, args, device)
-    peers = {
-        "usual": lambda: [next(turns) for _ in range(args.steps)],
-        **{name: own_loop(arch, images, args, device, dtype) for name, dtype in train.PRECISIONS.items()},
-        "products": products(arch, args, device, torch.float32),
-        "products bf16": products(arch, args, device, torch.bfloat16),
-    }
-    times = {peer: [] for peer in peers}
+    rungs = {rung: make(rung, arch, images, args, device) for rung in rungs_of(device)}
+    times = {rung: [] for rung in rungs}
     for round_ in range(args.rounds + 1):
-        for peer, steps in peers.items():
+        for rung, steps in rungs.items():
             wait()
             start = time.perf_counter()
             steps()
             wait()
             if round_:  # the first one warms up
-                times[peer].append(1e3 * (time.perf_counter() - start) / args.steps)
-    return times, {peer: shares(peers[peer]) for peer in train.PRECISIONS if device.type == "cpu"}
+                times[rung].append(1e3 * (time.perf_counter() - start) / args.steps)
+    return times
 
 
-def main():
-    parser = utils.Parser("Measure the GAN's training step: the usual loop, this one, the bare products.")
+def peak_mib(rung, arch, images, args, device):
+    """MiB that --steps steps of `rung` add to this process at their highest, the networks included."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        make(rung, arch, images, args, device)()
+        return torch.cuda.max_memory_allocated() / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far: importing torch
+    before = resident_mib("VmRSS")
+    make(rung, arch, images, args, device)()
+    return resident_mib("VmHWM") - before
+
+
+def resident_mib(entry):
+    """Memory of this process by Linux's count: entry "VmRSS" now, "VmHWM" at its highest so far."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith(f"{entry}:"))
+
+
+def measure_memory(rung, arch, args, device):
+    """peak_mib in a process of its own; None where the system does not tell."""
+    if device.type != "cuda" and not Path("/proc/self/clear_refs").exists():
+        return None
+    options = {"archs": arch, "memory-of": rung, "device": device.type, "threads": torch.get_num_threads()}
+    for name in "batch_size", "steps", "seed", "dataset", "data_dir", "limit":
+        options[name.replace("_", "-")] = getattr(args, name)
+    command = [sys.executable, __file__] + [f"--{name}={value}" for name, value in options.items()]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    if answer.returncode:
+        raise utils.InputError(f"the memory of {rung} could not be measured: {answer.stderr.strip().splitlines()[-1]}")
+    return json.loads(answer.stdout)
+
+
+def parse_args(argv=None):
+    """The benchmark's options."""
+    parser = utils.Parser("Measure the GAN's training step: from the usual script to train.py, one change a rung.")
     count = utils.number(int, low=1)
     parser.add_argument("--archs", choices=DISCRIMINATORS, nargs="+", default=["initial", "balanced"], help="which D")
     parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
-    parser.add_argument("--steps", type=count, default=100, help="training steps of each peer in a round")
+    parser.add_argument("--steps", type=count, default=100, help="training steps of each rung in a round")
     parser.add_argument("--rounds", type=count, default=7, help="rounds that are timed")
+    parser.add_argument("--memory-of", help="print only the MiB of this rung, of the first of --archs")
     dataset.add_data_options(parser)
     utils.add_common_options(parser)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     utils.choose_folders(args)
-    device = utils.pick_device(args.device, args.threads)
+    return args
+
+
+def main(argv=None):
+    """Run from the command line."""
+    args = parse_args(argv)
+    device = utils.pick_device(args)
     images = dataset.load(args)[0]
     if len(images) < args.steps * args.batch_size:
         raise utils.InputError(f"{args.steps} steps of {args.batch_size} need more than the {len(images)} images")
-    epoch = len(images) // args.batch_size
-    result = {
-        "archs": {},
-        "config": {n: getattr(args, n) for n in ("batch_size", "steps", "rounds", "seed", "dataset")},
-    }
+    if args.memory_of:
+        print(peak_mib(args.memory_of, args.archs[0], images, args, device))
+        return
+    thread_counts = [args.threads] if args.threads else sorted({1, torch.get_num_threads()})
+    rows = []
     for arch in args.archs:
-        times, profiles = measure(arch, images, args, device)
-        ratios = {
-            f"{a} / {b}": statistics.median(p / q for p, q in zip(times[a], times[b], strict=True)) for a, b in RATIOS
-        }
-        medians = {peer: statistics.median(values) for peer, values in times.items()}
-        result["archs"][arch] = {"milliseconds_a_step": medians, "ratios": ratios, "shares": profiles}
-        for peer, value in medians.items():
-            print(f"{arch:9} {peer:14} {value:7.2f} ms a step, {value * epoch / 1e3:6.1f} s an epoch")
-        print(f"{arch:9} " + ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()), flush=True)
-        for peer, parts in profiles.items():
-            print(f"{arch:9} {peer}: " + ", ".join(f"{what} {100 * share:.0f} %" for what, share in parts.items()))
-    result["provenance"] = utils.provenance(device)
+        memory = {rung: measure_memory(rung, arch, args, device) for rung in rungs_of(device) if rung != PRODUCTS}
+        for threads in thread_counts:
+            torch.set_num_threads(threads)
+            times = measure(arch, images, args, device)
+            print(f"{arch} D, {threads} thread{'s' * (threads > 1)}: ms a step, how many times as fast, peak MiB")
+            for rung, values in times.items():
+                row = {
+                    "arch": arch,
+                    "threads": threads,
+                    "rung": rung,
+                    "milliseconds": statistics.median(values),
+                    "times_the_usual": statistics.median(a / b for a, b in zip(times[RUNGS[0]], values, strict=True)),
+                    "peak_mib": memory.get(rung),
+                }
+                rows.append(row)
+                peak = "" if row["peak_mib"] is None else f"{row['peak_mib']:8.0f}"
+                print(f"  {rung:20} {row['milliseconds']:8.2f} {row['times_the_usual']:6.2f} {peak}", flush=True)
+    result = {
+        "rows": rows,
+        "config": {n: getattr(args, n) for n in ("batch_size", "steps", "rounds", "seed", "dataset")},
+        "provenance": utils.provenance(device),
+    }
     utils.make_folder(args.out_dir)
     utils.save_json(args.out_dir / "benchmark.json", result)
 

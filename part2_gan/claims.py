@@ -94,16 +94,21 @@ def no_gradient(results):
 
 def capacity_is_the_cure(results):
     """Is it width and dropout that cure it?"""
-    names = ("initial", "initial_d_first", "balanced", "initial_mended")
+    names = ("initial", "initial_alternating", "balanced", "initial_mended")
     accuracies = [last(results, name)["d_accuracy"] for name in names]
     measured = (
-        "D is right about {} in figure 2; about {} with D updated first; about {} if it is narrowed and given dropout "
-        "besides; and about {} with neither, but with torch's eps".format(*map(percent, accuracies))
+        "D is right about {} in figure 2; about {} with alternating updates; about {} if it is narrowed and given "
+        "dropout besides; and about {} with neither, but with torch's eps".format(*map(percent, accuracies))
     )
     cured, needed = accuracies[2] < accuracies[1] - 0.1, accuracies[3] > accuracies[1] - 0.1
     if results["grid"]:
         told = []
-        for factor, words in ("width", "narrower"), ("dropout", "dropout"), ("eps", "eps 0.8"), ("order", "G first"):
+        for factor, words in (
+            ("width", "narrower"),
+            ("dropout", "dropout"),
+            ("eps", "eps 0.8"),
+            ("scheme", "both at once"),
+        ):
             accuracy, distance = (
                 results["grid"]["effects"][what][factor] for what in ("d_accuracy", "frechet_distance")
             )
@@ -137,9 +142,9 @@ def near_log2(results):
     """Do both losses end near log 2?"""
     d, g = (last(results, "balanced")[name] for name in ("d_loss", "g_loss"))
     measured = f"D {d:.3f}, G {g:.3f}, log 2 = {LOG2:.3f}{seeds(results, 'd_loss', 'g_loss')}"
-    if "balanced_g_first" in results["study"]["runs"]:
-        other = last(results, "balanced_g_first")
-        measured += f". With G updated first D {other['d_loss']:.3f}, G {other['g_loss']:.3f}"
+    if "balanced_simultaneous" in results["study"]["runs"]:
+        other = last(results, "balanced_simultaneous")
+        measured += f". With simultaneous updates D {other['d_loss']:.3f}, G {other['g_loss']:.3f}"
     return measured, grade(abs(d - LOG2) < 0.07, abs(g - LOG2) < 0.07)
 
 

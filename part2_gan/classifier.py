@@ -129,7 +129,7 @@ def renew_reference(args):
 
     Raises utils.InputError if the file is missing, damaged, or was trained on another data set.
     """
-    path, device = args.out_dir / "classifier.pt", utils.pick_device(args.device, args.threads)
+    path, device = args.out_dir / "classifier.pt", utils.pick_device(args)
     classifier, result = load_classifier(path, device)
     if result["dataset"] != args.dataset:
         raise utils.InputError(f"{path} was trained on {result['dataset']}: say --dataset {result['dataset']}")
@@ -141,7 +141,7 @@ def renew_reference(args):
 
 def train(args):
     """Train, measure on the test digits, save; returns what is written to classifier.json."""
-    started, device = time.perf_counter(), utils.pick_device(args.device, args.threads)
+    started, device = time.perf_counter(), utils.pick_device(args)
     images, labels = (tensor.to(device) for tensor in dataset.load(args))
     test_images, test_labels = (tensor.to(device) for tensor in dataset.load(args, train=False))
 

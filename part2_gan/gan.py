@@ -1,11 +1,16 @@
-"""The generator, the two discriminators and the two generator losses of the report's Part II.
+"""The generator, the two discriminators and the losses of the report's Part II.
 
     z (batch, 100) --Generator--> images (batch, 784) in [-1, 1] --Discriminator--> logits (batch,)
 
 Goodfellow et al. 2014, Generative Adversarial Networks. The discriminator ends in a logit: the report's
 probability D(x) is its sigmoid, and both losses are computed from the logit, where log(1 - sigmoid(a)) does not
 underflow as it does when the sigmoid is rounded to 1 first.
+
+train.py trains what stands here, by autograd. To train another generator, another discriminator or another loss,
+change it here: nothing else has to know.
 """
+
+import copy
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +21,14 @@ IMAGE_SIZE = 28
 PIXELS = IMAGE_SIZE * IMAGE_SIZE
 GENERATOR_WIDTHS = (128, 256, 512, 1024)
 SLOPE = 0.2  # of every LeakyReLU where it is negative
+# How the generator's hidden layers are built. "written" is the report's text, "published" the code that its author
+# published (github.com/BrightonXX/SUSTech-CS324-25F, Assignment3/Part 2); the other two change one thing each.
+GENERATORS = {
+    "written": {"activation": "leaky_relu", "first_norm": True},
+    "published": {"activation": "relu", "first_norm": False},
+    "written-relu": {"activation": "relu", "first_norm": True},
+    "written-no-first-norm": {"activation": "leaky_relu", "first_norm": False},
+}
 # The report's two discriminators: the recommended one it started from, and the one it ended with.
 DISCRIMINATORS = {
     "initial": {"widths": (512, 256), "dropout": 0.0},
@@ -23,21 +36,29 @@ DISCRIMINATORS = {
 }
 
 
+GENERATOR_LOSSES = ("non-saturating", "minimax")
+
+
 class Generator(nn.Module):
-    """z -> 128 -> 256 -> 512 -> 1024 -> 784: Linear, BatchNorm, LeakyReLU(0.2) four times, then Linear, Tanh.
+    """z -> 128 -> 256 -> 512 -> 1024 -> 784: Linear, BatchNorm, activation four times, then Linear, Tanh.
 
     Args:
+        kind: one of GENERATORS: LeakyReLU(0.2) or ReLU, and whether the first hidden layer has a BatchNorm.
         latent_dim: number of entries of z.
         bn_eps: what BatchNorm adds to the variance before it divides by its root. 1e-5 is torch's default. The widely
-            copied `BatchNorm1d(n, 0.8)` sets this number, not the momentum it was meant for: activations whose
-            variance is small against 0.8 then stay small. `study.py` shows what that does to training.
+            copied `BatchNorm1d(n, 0.8)`, which the report's published code has as well, sets this number, not the
+            momentum it was meant for: activations whose variance is small against 0.8 then stay small.
     """
 
-    def __init__(self, latent_dim=LATENT_DIM, bn_eps=1e-5):
+    def __init__(self, kind="written", latent_dim=LATENT_DIM, bn_eps=1e-5):
         super().__init__()
+        activation, first_norm = GENERATORS[kind].values()
         layers, width = [], latent_dim
         for next_width in GENERATOR_WIDTHS:
-            layers += [nn.Linear(width, next_width), nn.BatchNorm1d(next_width, eps=bn_eps), nn.LeakyReLU(SLOPE)]
+            layers += [nn.Linear(width, next_width)]
+            if first_norm or width != latent_dim:
+                layers += [nn.BatchNorm1d(next_width, eps=bn_eps)]
+            layers += [nn.ReLU() if activation == "relu" else nn.LeakyReLU(SLOPE)]
             width = next_width
         self.layers = nn.Sequential(*layers, nn.Linear(width, PIXELS), nn.Tanh())
 
@@ -68,7 +89,8 @@ class Discriminator(nn.Module):
 
     def forward(self, images):
         """Logits (batch,) of images (batch, 784) in [-1, 1]; sigmoid(logit) is D(x), the probability of "real"."""
-        return self.layers(images).squeeze(1)
+        logits = self.layers(images).squeeze(1)
+        return logits.float() if logits.dtype == torch.bfloat16 else logits  # for the losses: exp needs the digits
 
 
 def discriminator_loss(real_logits, fake_logits, smoothing=0.0):
@@ -107,27 +129,18 @@ def gradient_penalty(real_logits, real):
     return slope.square().sum(1).mean() / 2
 
 
-def discriminator_gradients(discriminator, real, fake, smoothing=0.0, penalty=0.0):
-    """D's gradients on real and fake images, each (n, 784) in [-1, 1], by autograd.
+def generator_gradient_norms(generator, discriminator, z):
+    """The norm of the gradient by G's parameters that each loss of G has at these weights: {kind: float}.
 
-    Its loss has `penalty` times the gradient penalty in it. One pass over both halves equals two: D has no BatchNorm.
-    Returns the logits of real and of fake images, each (n,), and the list of gradients.
+    z (batch, latent_dim). The networks are copied and stay as they are, BatchNorm's running statistics included.
     """
-    real = real.clone().requires_grad_(penalty > 0)
-    real_logits, fake_logits = discriminator(torch.cat([real, fake.detach()])).chunk(2)
-    loss = discriminator_loss(real_logits, fake_logits, smoothing)
-    if penalty:
-        loss = loss + penalty * gradient_penalty(real_logits, real)
-    return real_logits.detach(), fake_logits.detach(), torch.autograd.grad(loss, list(discriminator.parameters()))
-
-
-def generator_gradients(generator, discriminator, fake, loss="non-saturating"):
-    """G's gradients, by autograd, from images `fake` (n, 784) that it has made with its graph.
-
-    Returns D's logits of them, (n,), and the list of gradients.
-    """
-    logits = discriminator(fake)
-    return logits.detach(), torch.autograd.grad(generator_loss(logits, loss), list(generator.parameters()))
+    generator, discriminator = copy.deepcopy((generator, discriminator))
+    logits, weights = discriminator(generator(z)), list(generator.parameters())
+    norms = {}
+    for kind in GENERATOR_LOSSES:
+        gradients = torch.autograd.grad(generator_loss(logits, kind), weights, retain_graph=True)
+        norms[kind] = torch.cat([gradient.flatten() for gradient in gradients]).norm().item()
+    return norms
 
 
 @torch.no_grad()

@@ -14,9 +14,9 @@ imbalance. Here each factor is turned by itself, every cell trained for the same
 The effect of a factor is the mean change over all pairs of runs that differ in it alone. Seeds are the unit: each one
 has 4 such pairs, whose mean is one number, and the 95 % interval is Student's t over the seeds' numbers.
 
-Beside it, for the wide discriminator without dropout and with both eps: G updated before D, as much-copied code does
-(train.py --order g-first), and the minimax loss of equation (7) as written: where D is sure, the gradient that reaches
-G vanishes under the one loss and not under the other.
+Beside it, for the wide discriminator without dropout and with both eps: simultaneous updates, D by stale fakes, as
+much-copied code has them, and the minimax loss of equation (7) as written: where D is sure, the gradient that reaches G
+vanishes under the one loss and not under the other.
 
 And "both losses near log 2, so the samples are good": every look at the samples of every run, its losses beside it.
 
@@ -39,9 +39,9 @@ FACTORS = {
     "width": "narrowing D to 256-128",
     "dropout": "giving D dropout 0.4",
     "eps": "BatchNorm eps 0.8 instead of 1e-5",
-    "order": "updating G before D",
+    "scheme": "simultaneous updates",
 }
-VARIANTS = {"plain": [], "g-first": ["--order", "g-first"], "minimax": ["--loss", "minimax"]}
+VARIANTS = {"plain": [], "simultaneous": ["--scheme", "simultaneous"], "minimax": ["--loss", "minimax"]}
 WIDE = {"initial": "512-256", "balanced": "256-128"}
 NAMES = {1e-5: "BatchNorm eps 1e-5", 0.8: "BatchNorm eps 0.8"}
 COLOURS = {1e-5: "#0072B2", 0.8: "#D55E00"}  # told apart with every common colour vision
@@ -99,10 +99,10 @@ def outcome(folder, result):
 def pairs_of(factor, seed):
     """The pairs of runs of a seed, (names at the first level, names at the second), that differ in one factor alone.
 
-    Factors 0 to 2 are width, dropout and eps, over the eight cells; 3 is who is updated first, in the two cells of it.
+    Factors 0 to 2 are width, dropout and eps, over the eight cells; 3 is the update scheme, in the two cells of it.
     """
     if factor == 3:
-        return [tuple(name_of("initial", 0.0, eps, order, seed) for order in ("plain", "g-first")) for eps in EPS]
+        return [tuple(name_of("initial", 0.0, eps, order, seed) for order in ("plain", "simultaneous")) for eps in EPS]
     levels = WIDTHS, DROPOUTS, EPS
     others = itertools.product(*(values for k, values in enumerate(levels) if k != factor))
     return [

@@ -46,7 +46,7 @@ def load_networks(args):
     Raises utils.InputError if a file is missing or unfit, or if the two networks come from different data sets.
     """
     utils.choose_folders(args)
-    device = utils.pick_device(args.device, args.threads)
+    device = utils.pick_device(args)
     repo = utils.subfolder(utils.RESULTS, args.dataset)
     args.checkpoint = args.checkpoint or repo / "generator.pt"
     args.classifier = args.classifier or repo / "classifier.pt"

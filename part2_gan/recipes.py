@@ -8,7 +8,7 @@
               tells why), `eps` has torch's 1e-5, `wide` goes back to the first, wider discriminator besides (these
               three are runs of grid.py), `average` has a running average of G's weights besides, and each of the
               others is `average` with one change more
-    final     train.py --recipe report and --recipe best, each to its end
+    final     the report's recipe (--bn-eps 0.8) and --recipe best, each to its end
 
 Quality is what metrics.quality measures every --evaluate-every epochs, of the averaged generator where there is one; at
 the end of the final runs it is 10,000 samples, with precision and recall.
@@ -53,7 +53,8 @@ GRID_CELLS = {"as_reported": ("balanced", 0.4, 0.8), "eps": ("balanced", 0.4, 1e
 COLOURS = ["#000000", "#999999", "#0072B2", "#D55E00", "#009E73", "#CC79A7"]
 COLOURS += ["#E69F00", "#56B4E9", "#882255", "#44AA99", "#DDCC77", "#AA4499"]
 COLOURS = dict(zip(RECIPES, COLOURS, strict=True))
-FINAL = {"report": "the report's recipe", "best": "--recipe best"}
+# name: what it is, and the options of train.py
+FINAL = {"report": ("the report's recipe", ["--bn-eps", "0.8"]), "best": ("--recipe best", ["--recipe", "best"])}
 
 
 def parse_args(argv=None):
@@ -89,9 +90,9 @@ def plan(args):
         if args.final_epochs:
             shared += ["--epochs", args.final_epochs]
         for recipe in args.final:
-            epochs = args.final_epochs or train.RECIPES[recipe]["epochs"]
+            epochs = train.parse_args([*FINAL[recipe][1], *map(str, shared)]).epochs
             grids = grid_epochs(epochs, film=recipe == "report")  # as study.py has them
-            own = ["--recipe", recipe, "--evaluate-every", FINAL_LOOKS, "--grid-epochs", *grids]
+            own = [*FINAL[recipe][1], "--evaluate-every", FINAL_LOOKS, "--grid-epochs", *grids]
             for seed in seeds:
                 name = final_folder(recipe, seed)
                 runs[name] = [*own, *shared, "--seed", seed, "--name", name]
@@ -155,7 +156,7 @@ def changes(args):
 
 def final(args):
     """Measure, draw and return what the final runs came to: an entry a recipe, and the ratio of their medians."""
-    device = utils.pick_device(args.device, args.threads)
+    device = utils.pick_device(args)
     path = args.classifier or utils.subfolder(utils.RESULTS, args.dataset) / "classifier.pt"
     classifier, _ = load_classifier(path, device)
     test = dataset.scale(dataset.load(args, train=False)[0]).to(device)
@@ -164,7 +165,7 @@ def final(args):
     digits = metrics.manifold(metrics.spread(features, 5000))
     entries = {}
     for recipe in args.final:
-        what, runs = FINAL[recipe], {}
+        what, runs = FINAL[recipe][0], {}
         for seed in range(args.seed, args.seed + args.seeds):
             folder = args.out_dir / final_folder(recipe, seed)
             result = load_result(folder)
@@ -192,7 +193,7 @@ def final(args):
 def draw_final(entries):
     """Left: Frechet distance over the epochs, a line a seed. Right: precision and recall at the end, a dot a seed."""
     figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4.4))
-    for (recipe, what), colour in zip(FINAL.items(), ("#D55E00", "#0072B2"), strict=True):
+    for (recipe, (what, _)), colour in zip(FINAL.items(), ("#D55E00", "#0072B2"), strict=True):
         for n, run in enumerate(entries[recipe]["runs"].values() if recipe in entries else ()):
             points = [(entry["epoch"], entry["frechet_distance"]) for entry in run["quality"]]
             left.plot(*zip(*points, strict=True), color=colour, marker=".", label=what if n == 0 else None)

@@ -36,9 +36,9 @@ def losses(results):
     rows = []
     for name, run in results["study"]["runs"].items():
         config, last = run["config"], run["last_epoch"]
-        rows.append([name, config["arch"], f"{config['bn_eps']:g}", config["order"], run["epochs"]])
+        rows.append([name, config["arch"], f"{config['bn_eps']:g}", config["scheme"], run["epochs"]])
         rows[-1] += [f"{last[what]:.2f}" for what in ("d_loss", "g_loss", "d_accuracy", "g_grad_norm")]
-    head = ["run", "discriminator", "BatchNorm eps", "order", "epochs", "D loss", "G loss", "accuracy of D"]
+    head = ["run", "discriminator", "BatchNorm eps", "scheme", "epochs", "D loss", "G loss", "accuracy of D"]
     return table([*head, "gradient norm reaching G"], rows)
 
 
@@ -68,7 +68,7 @@ def factors(results):
     effects, rows = results["grid"]["effects"], []
     for factor, words in (
         ("eps", "BatchNorm eps 0.8 instead of 1e-5"),
-        ("order", "G updated before D"),
+        ("scheme", "simultaneous updates"),
         ("dropout", "dropout 0.4 in D"),
         ("width", "D narrowed to 256-128"),
     ):
@@ -165,8 +165,8 @@ def speed(results):
 # Title, figure, script, what it shows and what it does not, the numbers and the result that they come from.
 SECTIONS = [
     ("Figure 2: the first discriminator", "fig2_initial_losses", "study.py",
-     "One run with both slips of much-copied code, BatchNorm eps 0.8 and G updated first. It does not show what the "
-     "slips do, nor what another seed does.", losses, "study"),
+     "One run with both slips of much-copied code, BatchNorm eps 0.8 and simultaneous updates. It does not show what "
+     "the slips do, nor what another seed does.", losses, "study"),
     ("What makes figure 2", "slips", "study.py",
      "The same discriminator with both slips, with one, with none: D does not overpower a G that has neither. One seed "
      "each; for several see below.", None, None),

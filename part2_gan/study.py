@@ -3,21 +3,22 @@
     python study.py                     # balanced and initial on MNIST; goes on after a stop
     python study.py --dataset typeset --limit 6000 --epochs-initial 2 --epochs-balanced 4
     python study.py --runs balanced     # train only this one; the figures are drawn once both are there
-    python study.py --runs initial_d_first initial_mended balanced_g_first
+    python study.py --runs initial_alternating initial_mended balanced_simultaneous
     torchrun --nproc-per-node 4 study.py --workers 1    # one run to a process, on one machine or several
 
-| run              | D                      | BatchNorm eps | first updated | epochs | figures             |
-| ---------------- | ---------------------- | ------------- | ------------- | ------ | ------------------- |
-| balanced         | 784-256-128-1, dropout | 0.8           | D             | 200    | 4 and 5             |
-| initial          | 784-512-256-1          | 0.8           | G             | 50     | 2 and 3             |
-| initial_d_first  | 784-512-256-1          | 0.8           | D             | 50     | slips: one          |
-| initial_mended   | 784-512-256-1          | 1e-5          | D             | 50     | slips: none         |
-| balanced_g_first | 784-256-128-1, dropout | 0.8           | G             | 200    | -                   |
+| run                   | D                      | BatchNorm eps | scheme       | epochs | figures             |
+| --------------------- | ---------------------- | ------------- | ------------ | ------ | ------------------- |
+| balanced              | 784-256-128-1, dropout | 0.8           | alternating  | 200    | 4 and 5             |
+| initial               | 784-512-256-1          | 0.8           | simultaneous | 50     | 2 and 3             |
+| initial_alternating   | 784-512-256-1          | 0.8           | alternating  | 50     | slips: one          |
+| initial_mended        | 784-512-256-1          | 1e-5          | alternating  | 50     | slips: none         |
+| balanced_simultaneous | 784-256-128-1, dropout | 0.8           | simultaneous | 200    | -                   |
 
-The report names neither eps nor order. Its figure 2 comes with two slips of much-copied code: `BatchNorm1d(n, 0.8)`,
-which weakens the generator's normalisation, and G updated before D, so that D learns from samples of a G that is gone.
-Its figure 4 comes closer with the first slip alone; balanced_g_first tells what the other does to it. The initial_ runs
-take the slips away one after the other and leave all else as it is; grid.py turns every factor by itself, over seeds.
+The report names neither eps nor scheme. Its figure 2 comes with two slips of much-copied code: `BatchNorm1d(n, 0.8)`,
+which weakens the generator's normalisation, and simultaneous updates, so that D learns from samples of a G that is
+gone. Its figure 4 comes closer with the first slip alone; balanced_simultaneous tells what the other does to it. The
+initial_ runs take the slips away one after the other and leave all else as it is; grid.py turns every factor by itself,
+over seeds.
 
 Writes fig2 to fig5, training.gif (the balanced run's samples over the epochs), study.json, and the balanced generator
 as generator.pt in half precision; once the three initial runs are there, slips.png (figure 2 with both slips, one,
@@ -39,16 +40,16 @@ import train
 import utils
 
 FINAL_LOOKS = 10  # epochs between two looks at the samples of the long runs, here and in recipes.py
-# Architecture, BatchNorm eps, who is updated first.
+# Architecture, BatchNorm eps, update scheme.
 RUNS = {
-    "balanced": ("balanced", 0.8, "d-first"),
-    "initial": ("initial", 0.8, "g-first"),
-    "initial_d_first": ("initial", 0.8, "d-first"),
-    "initial_mended": ("initial", 1e-5, "d-first"),
-    "balanced_g_first": ("balanced", 0.8, "g-first"),
+    "balanced": ("balanced", 0.8, "alternating"),
+    "initial": ("initial", 0.8, "simultaneous"),
+    "initial_alternating": ("initial", 0.8, "alternating"),
+    "initial_mended": ("initial", 1e-5, "alternating"),
+    "balanced_simultaneous": ("balanced", 0.8, "simultaneous"),
 }
 REPORTED = ("balanced", "initial")  # the report's figures; the others are controls
-SLIPS = ("initial", "initial_d_first", "initial_mended")
+SLIPS = ("initial", "initial_alternating", "initial_mended")
 
 
 def parse_args(argv=None):
@@ -103,9 +104,9 @@ def plan(args):
     common = pass_on(args, "batch_size", "seed", "out_dir")
     runs = {}
     for name in [name for name in RUNS if name in args.runs]:
-        arch, bn_eps, order = RUNS[name]
+        arch, bn_eps, scheme = RUNS[name]
         epochs = args.epochs_balanced if arch == "balanced" else args.epochs_initial
-        options = ["--arch", arch, "--bn-eps", bn_eps, "--order", order, "--epochs", epochs, "--name", name]
+        options = ["--arch", arch, "--bn-eps", bn_eps, "--scheme", scheme, "--epochs", epochs, "--name", name]
         options += ["--grid-epochs", *grid_epochs(epochs, film=name == "balanced")]
         if arch == "balanced":
             options += pass_on(args, "evaluate_every", "classifier")
@@ -202,12 +203,16 @@ def draw_slips(args):
     for ax, name in zip(axes, SLIPS, strict=True):
         history, config = load_history(args.out_dir / name)
         train.plot_losses(ax, history)
-        ax.set_title(f"BatchNorm eps {config['bn_eps']:g}, {config['order'][0].upper()} updated first")
+        ax.set_title(f"BatchNorm eps {config['bn_eps']:g}, {config['scheme']}")
     ax.set_ylim(0, max(ax.dataLim.ymax for ax in axes))
     ax.legend(loc="upper right")  # where no spike reaches
     for ax in axes[1:]:
         ax.set_ylabel("")
-    told = train.describe(config).replace(f"eps {config['bn_eps']:g}", "eps as named").replace(", D first;", ";")
+    told = (
+        train.describe(config)
+        .replace(f"eps {config['bn_eps']:g}", "eps as named")
+        .replace(f", {config['scheme']};", ";")
+    )
     return figure, told
 
 

@@ -1,15 +1,15 @@
 """Train the report's MLP GAN: one run, from options to checkpoint, history and sample grids.
 
-    python train.py                                     # the balanced networks, 200 epochs of MNIST
-    python train.py --arch initial --epochs 50          # the discriminator that the report began with
-    python train.py --arch initial --bn-eps 0.8 --epochs 50   # ... with the BatchNorm slip that makes it overpower G
+    python train.py                                     # the GAN that the report's text describes, 200 epochs of MNIST
+    python train.py --arch initial                      # ... with the discriminator it began with, 50 epochs
+    python train.py --recipe published                  # the GAN of the report's published code
     python train.py --recipe best                       # the best digits that these two networks gave, in 60 epochs
-    python train.py --recipe report --seed 1            # figure 4 again, with another seed
     python train.py --dataset typeset --limit 6000 --epochs 3 # a try without any download
     python train.py --resume                            # go on after a stop, as if there had been none
     torchrun --nproc-per-node 2 train.py                # data-parallel: every process takes its share of each batch
 
-A run lives in its own folder, `<out-dir>/<name>/`:
+Networks and losses are those of gan.py; the training step is `train_step`. A run lives in its own folder,
+`<out-dir>/<name>/`:
 
     config.json      options, seed, data set, versions, commit
     checkpoint.pt    after every epoch: networks, optimizers, random states, history
@@ -40,15 +40,32 @@ import dataset
 import metrics
 import utils
 from classifier import load_classifier
-from fast_gan import FastGAN
-from gan import DISCRIMINATORS, LATENT_DIM, Discriminator, Generator, discriminator_loss, generator_loss, sample
+from gan import (
+    DISCRIMINATORS,
+    GENERATOR_LOSSES,
+    GENERATORS,
+    LATENT_DIM,
+    Discriminator,
+    Generator,
+    discriminator_loss,
+    generator_gradient_norms,
+    generator_loss,
+    gradient_penalty,
+    sample,
+)
 
-# One row of history a step. D's numbers are those of its own training batch, with dropout where it has dropout.
+# One row of history a step. D's numbers are those of its own training batch, with dropout where it has dropout;
+# g_grad_norm is the norm of the gradient of G's loss by G's parameters.
 HISTORY = ("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy", "g_grad_norm")
 AVERAGE_EVERY = 4  # steps: the running average of G's weights costs a quarter, and is the same to the eye
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+GRID_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200)
+EPOCHS = {"initial": 50, "balanced": 200}  # the report's
+SCHEMES = ("alternating", "simultaneous", "g-first")
+NOT_CONFIG = {"classifier", "recipe", "resume", "out_dir", "figures_dir", "data_dir", "device", "threads", "name"}
+# What a recipe changes in the defaults of the options, which are those of "written".
 RECIPES = {
-    "report": {"arch": "balanced", "bn_eps": 0.8, "epochs": 200},
+    "written": {},  # the report's text; where it is silent torch's defaults and the textbook's alternating updates
+    "published": {"generator": "published", "bn_eps": 0.8, "scheme": "simultaneous"},  # the report's published code
     "best": {
         "arch": "initial",
         "beta1": 0.0,
@@ -58,96 +75,62 @@ RECIPES = {
         "epochs": 60,
     },
 }
-GRID_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200)
 
 
 def parse_args(argv=None):
     """The options of one run; `argv` defaults to the command line."""
     parser = utils.Parser("Train the MLP GAN.")
-    count, rate = utils.number(int, low=1), utils.number(float, above=0)
-    parser.add_argument("--recipe", choices=RECIPES, help="defaults for the options below; those that are given count")
-    parser.add_argument("--arch", choices=DISCRIMINATORS, default="balanced", help="which discriminator")
-    parser.add_argument(
-        "--dropout", type=utils.number(float, low=0, below=1), help="of the discriminator (default: as --arch has it)"
-    )
-    parser.add_argument("--epochs", type=count, default=200, help="passes over the training images")
-    parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
-    parser.add_argument("--lr", type=rate, default=2e-4, help="Adam's learning rate, of both networks")
-    parser.add_argument(
-        "--beta1", type=utils.number(float, low=0, below=1), default=0.5, help="Adam's decay of the mean gradient"
-    )
-    parser.add_argument("--bn-eps", type=rate, default=1e-5, help="BatchNorm's eps in the generator (see gan.py)")
-    parser.add_argument(
-        "--loss", choices=["non-saturating", "minimax"], default="non-saturating", help="what G minimises"
-    )
-    parser.add_argument(
-        "--order",
-        choices=["d-first", "g-first"],
-        default="d-first",
-        help="who is updated first: D (Goodfellow et al. 2014), or G, and then D by the samples that G made before",
-    )
-    parser.add_argument(
-        "--label-smoothing",
-        type=utils.number(float, low=0, below=1),
-        default=0.0,
-        help="one-sided: D is to say 1 minus this of real images (Salimans et al. 2016)",
-    )
-    parser.add_argument(
-        "--gradient-penalty",
-        type=utils.number(float, low=0),
-        default=0.0,
-        help="weight of R1 in D's loss (Mescheder et al. 2018)",
-    )
-    parser.add_argument(
-        "--ema",
-        type=utils.number(float, low=0, below=1),
-        default=0.0,
-        help="keep a running average of G's weights, of this decay a step, and draw samples from it; 0: do not",
-    )
-    parser.add_argument(
+    count, rate, share = utils.number(int, low=1), utils.number(float, above=0), utils.number(float, low=0, below=1)
+    add = parser.add_argument
+    add("--recipe", choices=RECIPES, default="written", help="sets the options below; those that are given count")
+    add("--arch", choices=DISCRIMINATORS, default="balanced", help="which discriminator")
+    add("--dropout", type=share, help="of the discriminator (default: as --arch has it)")
+    add("--generator", choices=GENERATORS, default="written", help="as the text has it, as the published code, between")
+    add("--bn-eps", type=rate, default=1e-5, help="BatchNorm's eps in the generator (see gan.py)")
+    add("--scheme", choices=SCHEMES, default="alternating", help="who is updated when, by which fakes (see train_step)")
+    add("--loss", choices=GENERATOR_LOSSES, default="non-saturating", help="what G minimises; minimax: equation (7)")
+    add("--epochs", type=count, help="passes over the training images (default: 200, with --arch initial 50)")
+    add("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
+    add("--lr", type=rate, default=2e-4, help="Adam's learning rate, of both networks")
+    add("--beta1", type=share, default=0.5, help="Adam's decay of the mean gradient")
+    add("--label-smoothing", type=share, default=0.0, help="D's target for real images is 1 minus this")
+    add("--gradient-penalty", type=utils.number(float, low=0), default=0.0, help="weight of R1 in D's loss")
+    add("--ema", type=share, default=0.0, help="decay a step of a running average of G's weights, drawn from; 0: none")
+    add(
         "--decay-from",
         type=utils.number(float, low=0, high=1),
         default=1.0,
         help="share of the epochs after which the learning rate falls, in a straight line, to zero; 1: never",
     )
-    parser.add_argument(
-        "--precision",
-        choices=["auto", *PRECISIONS],
-        default="auto",
-        help="of matrix products; auto: bf16 where the processor multiplies it natively, else fp32",
-    )
-    parser.add_argument("--grid-epochs", type=count, nargs="*", default=GRID_EPOCHS, help="epochs to draw samples at")
-    parser.add_argument(
+    add("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16: matrix products under torch.autocast")
+    add("--grid-epochs", type=count, nargs="*", default=GRID_EPOCHS, help="epochs to draw samples at")
+    add(
         "--evaluate-every",
         type=utils.number(int, low=0),
         default=0,
         help="measure samples after every so many epochs and after the last one, by the classifier; 0: never",
     )
-    parser.add_argument("--classifier", type=Path, help="the reader of digits for it (default: the one in the repo)")
-    parser.add_argument("--name", type=folder_name, help="the run's folder (default: arch, bn-eps and seed)")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    add("--classifier", type=Path, help="the reader of digits for it (default: the one in the repo)")
+    add("--name", type=folder_name, help="the run's folder (default: the recipe, what differs from it, the seed)")
+    add("--resume", action="store_true", help="go on from the run's checkpoint")
     dataset.add_data_options(parser)
     utils.add_common_options(parser)
     args = parser.parse_args(argv)
-    if args.recipe:
-        parser.set_defaults(**RECIPES[args.recipe])
-        args = parser.parse_args(argv)
+    parser.set_defaults(**RECIPES[args.recipe])
+    args = parser.parse_args(argv)
     utils.choose_folders(args)
-    if args.dropout is None:
-        args.dropout = DISCRIMINATORS[args.arch]["dropout"]
-    if args.precision == "auto":
-        args.precision = "bf16" if multiplies_bf16(args.device) else "fp32"
-    args.name = args.name or f"{args.arch}_eps{args.bn_eps:g}_seed{args.seed}"
+    args.name = args.name or run_name(args, parser)
+    args.dropout = DISCRIMINATORS[args.arch]["dropout"] if args.dropout is None else args.dropout
+    args.epochs = args.epochs or EPOCHS[args.arch]
     return args
 
 
-def multiplies_bf16(device):
-    """Whether the named device has instructions for products of bfloat16 numbers; elsewhere fp32 is faster."""
-    kind = utils.pick_device(device).type
-    if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    abilities = torch.cpu.get_capabilities() if kind == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16") or abilities.get("bf16"))
+def run_name(args, parser):
+    """The recipe, every option with which the run departs from it, and the seed: written_arch-initial_seed0."""
+    given = {name: value for name, value in vars(args).items() if name not in {*NOT_CONFIG, "seed", "dataset"}}
+    words = [f"{name}-{value}" for name, value in given.items() if value != parser.get_default(name)]
+    words = [word.replace("_", "-") for word in words if not word.startswith(("grid_epochs", "evaluate_every"))]
+    return "_".join([args.recipe, *words, f"seed{args.seed}"])
 
 
 def folder_name(text):
@@ -155,6 +138,121 @@ def folder_name(text):
     if not text or Path(text).name != text:
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a folder")
     return text
+
+
+def train_step(gan, adams, real, z, args):
+    """One update of D and one of G; real (batch, 784) in [-1, 1], z (batch, latent_dim).
+
+    `gan` is (generator, discriminator), `adams` their optimizers. The scheme says what each learns from:
+
+        alternating     D from fakes of the present G, then G from the new D (Goodfellow et al. 2014)
+        simultaneous    G and D from the same fakes, each against the other as it was before the step: those that D
+                        learns from are stale, made by a G that is gone. Much-copied code does this: it updates G first
+        g-first         G, then D from fresh fakes of the new G, of the same z
+
+    Returns the history row as a tensor (6,).
+    """
+    (generator, discriminator), (adam_g, adam_d) = gan, adams
+
+    def update_d():
+        real_logits, fake_logits = discriminator(torch.cat([real, fake.detach()])).chunk(2)
+        loss = discriminator_loss(real_logits, fake_logits, args.label_smoothing)
+        penalty = args.gradient_penalty * gradient_penalty(real_logits, real) if args.gradient_penalty else 0
+        descend(loss + penalty, discriminator, adam_d)
+        return loss, real_logits, fake_logits
+
+    def update_g():
+        loss = generator_loss(discriminator(fake), args.loss)
+        gradients = descend(loss, generator, adam_g)
+        squares = [gradient.flatten().dot(gradient.flatten()) for gradient in gradients]  # a third of norm()'s time
+        return loss, torch.stack(squares).sum().sqrt()
+
+    with rounding(real.device, args.precision):
+        real.requires_grad_(args.gradient_penalty > 0)
+        fake = generator(z)
+        if args.scheme == "alternating":
+            d_loss, real_logits, fake_logits = update_d()
+            g_loss, g_grad_norm = update_g()
+        else:
+            g_loss, g_grad_norm = update_g()
+            if args.scheme == "g-first":
+                fake = generator(z)
+            d_loss, real_logits, fake_logits = update_d()
+
+    with torch.no_grad():
+        d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
+        d_accuracy = ((real_logits > 0).float().mean() + (fake_logits < 0).float().mean()) / 2
+        return torch.stack([d_loss, g_loss, d_real, d_fake, d_accuracy, g_grad_norm])
+
+
+def descend(loss, network, adam):
+    """One step of `adam` down the gradient of `loss` by the parameters of `network`; returns that gradient."""
+    parameters = list(network.parameters())
+    gradients = torch.autograd.grad(loss, parameters)  # of this network alone: the other one's are not computed
+    average(gradients)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    adam.step()
+    return gradients
+
+
+def rounding(device, precision):
+    """Where products are rounded to bfloat16, if `precision` says so; weights, losses and Adam stay in fp32.
+
+    Weights change within a step, so autocast must not keep rounded copies of them (cache_enabled).
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
+
+
+def train_epoch(gan, adams, images, args, averaged=None):
+    """One pass over `images` (n, 784) uint8 in a new random order; returns the history (steps, columns), on the CPU.
+
+    `gan` is (generator, discriminator), `adams` their optimizers; `averaged` follows G's weights. Nothing in the loop
+    waits for the device: the history is read once, at the end.
+    """
+    generator, _ = gan
+    generator.train()
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    order = torch.randperm(len(images), device=images.device)
+    # Every process has the same number of rows, and two at least, for BatchNorm.
+    batches = [batch[: len(batch) // world * world] for batch in order.split(args.batch_size)]
+    batches = [batch for batch in batches if len(batch) >= 2 * world]
+    history = torch.empty(len(batches), len(HISTORY), device=images.device)
+    for step, batch in enumerate(batches):
+        z = torch.randn(len(batch), LATENT_DIM, device=images.device)
+        real = dataset.scale(images[batch[rank::world]])
+        history[step] = train_step(gan, adams, real, z[rank::world], args)
+        if averaged and step % AVERAGE_EVERY == 0:
+            averaged.update_parameters(generator)
+    buffers = [*generator.buffers(), *(averaged.buffers() if averaged else [])]
+    average([history, *(buffer for buffer in buffers if buffer.is_floating_point())])
+    return history.cpu()
+
+
+@torch.no_grad()
+def average(tensors):
+    """Replace tensors, in place, by their mean over all processes, in one exchange; alone, do nothing."""
+    if not dist.is_initialized():
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(mean.view_as(tensor))
+
+
+def build(args, device):
+    """The untrained networks of a seed and their optimizers: (generator, discriminator), (adam_g, adam_d)."""
+    torch.manual_seed(args.seed)
+    gan = (
+        Generator(args.generator, bn_eps=args.bn_eps),
+        Discriminator(**DISCRIMINATORS[args.arch] | {"dropout": args.dropout}),
+    )
+    # beta1 = 0.5 (Radford et al. 2015): with 0.9 Adam's momentum carries D and G past each other.
+    adams = [
+        torch.optim.Adam(network.parameters(), lr=args.lr, betas=(args.beta1, 0.999), fused=True) for network in gan
+    ]
+    return gan, adams
 
 
 def train(args, position=0):
@@ -166,7 +264,9 @@ def train(args, position=0):
     folder, started = args.out_dir / args.name, time.perf_counter()
     config = {name: value for name, value in vars(args).items() if name not in NOT_CONFIG}
     config["grid_epochs"] = list(args.grid_epochs)
-    device = utils.pick_device(args.device, args.threads)
+    device = utils.pick_device(args)
+    if args.precision == "bf16" and not multiplies_bf16(device):
+        raise utils.InputError(f"--precision bf16: this {device.type} has no bf16 products; use --precision fp32")
     checkpoint = load_run(folder, config) if args.resume else None
     if checkpoint and (folder / "result.json").exists():
         return json.loads((folder / "result.json").read_text())
@@ -177,24 +277,17 @@ def train(args, position=0):
     images = images.to(device)
     measure = meter(args, device) if args.evaluate_every else None
 
-    torch.manual_seed(args.seed)
-    generator = Generator(bn_eps=args.bn_eps).to(device)
-    discriminator = Discriminator(DISCRIMINATORS[args.arch]["widths"], args.dropout).to(device)
-    losses = {"loss": args.loss, "smoothing": args.label_smoothing, "penalty": args.gradient_penalty}
-    gan = FastGAN(generator, discriminator, **losses, precision=PRECISIONS[args.precision])
-    # beta1 = 0.5 (Radford et al. 2015): with 0.9 Adam's momentum carries D and G past each other.
-    betas = (args.beta1, 0.999)
-    optimizers = [torch.optim.Adam([flat.parameter], lr=args.lr, betas=betas, fused=True) for flat in gan.flats]
+    gan, adams = build(args, device)
+    generator, discriminator = gan
     fixed_z = torch.randn(25, LATENT_DIM, generator=torch.Generator().manual_seed(args.seed)).to(device)
     state = {"epoch": 0, "seconds": 0.0, "history": torch.empty(0, len(HISTORY)), "samples": {}, "quality": []}
-    parts = {"generator": generator, "discriminator": discriminator, "adam_g": optimizers[0], "adam_d": optimizers[1]}
+    parts = {"generator": generator, "discriminator": discriminator, "adam_g": adams[0], "adam_d": adams[1]}
     averaged = None
     if args.ema:
         mean = get_ema_multi_avg_fn(args.ema**AVERAGE_EVERY)
         averaged = parts["averaged"] = AveragedModel(generator, multi_avg_fn=mean, use_buffers=True)
     if checkpoint:
         restore(folder / "checkpoint.pt", checkpoint, parts, state)
-        gan.renew()
     before = state["seconds"]
 
     def save():
@@ -219,9 +312,9 @@ def train(args, position=0):
         )
         for epoch in bar:
             falling = (1 - (epoch - 1) / args.epochs) / (1 - args.decay_from) if args.decay_from < 1 else 1
-            for group in optimizers[0].param_groups + optimizers[1].param_groups:
+            for group in adams[0].param_groups + adams[1].param_groups:
                 group["lr"] = args.lr * min(1, falling)
-            rows = train_epoch(gan, optimizers, images, args.batch_size, averaged, args.order == "g-first")
+            rows = train_epoch(gan, adams, images, args, averaged)
             check_finite(rows, epoch, folder)
             state["epoch"], state["seconds"] = epoch, before + time.perf_counter() - started
             state["history"] = torch.cat([state["history"], rows])
@@ -229,12 +322,29 @@ def train(args, position=0):
             if epoch in args.grid_epochs or epoch == args.epochs:
                 state["samples"][epoch] = to_bytes(sample(drawer, fixed_z))
             if measure and (epoch % args.evaluate_every == 0 or epoch == args.epochs):
-                state["quality"].append({"epoch": epoch, **measure(drawer)})
+                norms = {"g_grad_norms": gradient_norms(gan, args.seed)}
+                state["quality"].append({"epoch": epoch, **measure(drawer), **norms})
             if writes:
                 save()
             means = zip(HISTORY, rows.mean(0).tolist(), strict=True)
             bar.set_postfix({name: f"{value:.2f}" for name, value in means})
         return finish(folder, config, state, device) if writes else None
+
+
+def gradient_norms(gan, seed, count=1024):
+    """generator_gradient_norms of `gan`, in training mode, for `count` latents of their own random stream."""
+    device = next(gan[0].parameters()).device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(10_000 + seed)
+        return generator_gradient_norms(*gan, torch.randn(count, LATENT_DIM, device=device))
+
+
+def multiplies_bf16(device):
+    """Whether the device has instructions for products of bfloat16 numbers."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    abilities = utils.cpu_abilities() if device.type == "cpu" else {}
+    return any(abilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def meter(args, device):
@@ -249,69 +359,6 @@ def meter(args, device):
     test = dataset.scale(dataset.load(args, train=False)[0]).to(device)
     reference = metrics.reference(*metrics.look(classifier, test))
     return lambda generator: metrics.quality(generator, classifier, reference, seed=10_000 + args.seed)
-
-
-def train_epoch(gan, adams, images, batch_size, averaged=None, g_first=False):
-    """One pass over `images` in a new random order; returns the history (steps, columns) as a CPU tensor.
-
-    `gan` is a FastGAN, `adams` the optimizers of G's and D's vector; `averaged` follows G's weights. Nothing in
-    the loop waits for the device: the history is read once, at the end.
-    """
-    gan.generator.train()
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    order = torch.randperm(len(images), device=images.device)
-    # Every process has the same number of rows, and two at least, for BatchNorm.
-    batches = [batch[: len(batch) // world * world] for batch in order.split(batch_size) if len(batch) >= 2 * world]
-    history = torch.empty(len(batches), len(HISTORY), device=images.device)
-    for step, batch in enumerate(batches):
-        z = torch.randn(len(batch), LATENT_DIM, device=images.device)
-        real = dataset.scale(images[batch[rank::world]])
-        history[step] = train_step(gan, adams, real, z[rank::world], g_first)
-        if averaged and step % AVERAGE_EVERY == 0:
-            averaged.update_parameters(gan.generator)
-    buffers = [*gan.generator.buffers(), *(averaged.buffers() if averaged else [])]
-    average([history, *(buffer for buffer in buffers if buffer.is_floating_point())])
-    return history.cpu()
-
-
-def train_step(gan, adams, real, z, g_first=False):
-    """One step of D and one of G, in the order `g_first` says: the second one meets the other's new weights.
-
-    `gan` is a FastGAN, `adams` the optimizers of G's and D's vector; real (batch, 784) in [-1, 1], z (batch,
-    latent_dim). The fakes are made once and serve both. Returns the history row as a tensor (6,).
-    """
-    fake = gan.make(z)
-    if g_first:
-        logits, norm = gan.g_gradients(fake), update(gan.flat_g, adams[0])
-    real_logits, fake_logits = gan.d_gradients(real, fake)
-    update(gan.flat_d, adams[1])
-    if not g_first:
-        logits, norm = gan.g_gradients(fake), update(gan.flat_g, adams[0])
-    d_loss = discriminator_loss(real_logits, fake_logits, gan.smoothing)
-    d_accuracy = ((real_logits > 0).float().mean() + (fake_logits < 0).float().mean()) / 2
-    d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
-    return torch.stack([d_loss, generator_loss(logits, gan.loss), d_real, d_fake, d_accuracy, norm])
-
-
-def update(flat, adam):
-    """One step of a network's optimizer by the gradients just written; returns the norm of the gradient."""
-    gradient = flat.collect()
-    average([gradient])
-    adam.step()
-    flat.renew()
-    return gradient.norm()
-
-
-@torch.no_grad()
-def average(tensors):
-    """Replace tensors, in place, by their mean over all processes, in one exchange; alone, do nothing."""
-    if not dist.is_initialized():
-        return
-    flat = torch.cat([tensor.flatten() for tensor in tensors])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
-        tensor.copy_(mean.view_as(tensor))
 
 
 def check_finite(rows, epoch, folder):
@@ -381,16 +428,12 @@ def plot_losses(ax, history):
 def describe(config):
     """One line that says where a figure comes from."""
     widths = "-".join(str(width) for width in (784, *DISCRIMINATORS[config["arch"]]["widths"], 1))
-    first = config["order"][0].upper()
     return (
         f"{utils.TITLES[config['dataset']]}; {config['arch']} D {widths}, dropout {config['dropout']:g}; "
-        f"G with BatchNorm eps {config['bn_eps']:g}; {config['loss']} loss, {first} first; "
+        f"G {config['generator']}, BatchNorm eps {config['bn_eps']:g}; {config['loss']} loss, {config['scheme']}; "
         f"batch {config['batch_size']}, lr {config['lr']:g}, beta1 {config['beta1']:g}, {config['epochs']} epochs, "
         f"seed {config['seed']}"
     )
-
-
-NOT_CONFIG = {"classifier", "recipe", "resume", "out_dir", "figures_dir", "data_dir", "device", "threads", "name"}
 
 
 def load_run(folder, config):
@@ -399,6 +442,11 @@ def load_run(folder, config):
     Raises utils.InputError if there is none, or if an option contradicts it.
     """
     checkpoint = utils.load_checkpoint(folder / "checkpoint.pt", "gan")
+    if "scheme" not in checkpoint["config"]:
+        raise utils.InputError(
+            f"{folder / 'checkpoint.pt'}: an earlier version of train.py trained this run, with other code; it cannot "
+            "go on: move it away, or give another --name"
+        )
     for name, value in config.items():
         if checkpoint["config"].get(name) != value:
             option = "--" + name.replace("_", "-")
@@ -443,7 +491,8 @@ def load_generator(path, device):
     Raises utils.InputError if the file is missing, damaged or of another kind.
     """
     checkpoint = utils.load_checkpoint(path, "gan", device)
-    generator = Generator(bn_eps=checkpoint["config"]["bn_eps"]).to(device)
+    config = checkpoint["config"]
+    generator = Generator(config.get("generator", "written"), bn_eps=config["bn_eps"]).to(device)
     try:
         weights = checkpoint["generator"]
         if "averaged" in checkpoint:
@@ -453,12 +502,12 @@ def load_generator(path, device):
         epochs = checkpoint["epoch"]
     except (KeyError, RuntimeError):
         raise utils.InputError(f"{path}: its weights do not fit the generator of gan.py") from None
-    return generator.eval(), checkpoint["config"] | {"epochs": epochs}
+    return generator.eval(), config | {"epochs": epochs}
 
 
 def main():
     args = parse_args()
-    rank, _ = utils.join_ranks(utils.pick_device(args.device, args.threads))
+    rank, _ = utils.join_ranks(utils.pick_device(args))
     result = train(args)
     if dist.is_initialized():
         dist.destroy_process_group()

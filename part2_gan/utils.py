@@ -93,6 +93,12 @@ def add_common_options(parser, seed=0):
     parser.add_argument(
         "--threads", type=number(int, low=0, high=1024), default=0, help="CPU threads (0: what torch picks)"
     )
+    parser.add_argument(
+        "--matmul-precision",
+        choices=["auto", "highest", "high", "medium"],
+        default="auto",
+        help="of fp32 matrix products; auto: the fastest that is as exact as highest (benchmark.py tells)",
+    )
     for option, what in ("--out-dir", "results and checkpoints"), ("--figures-dir", "figures"):
         parser.add_argument(option, type=Path, help=f"folder for {what} (MNIST and other data sets have their own)")
 
@@ -108,13 +114,13 @@ def choose_folders(args):
     args.figures_dir = args.figures_dir or subfolder(FIGURES, args.dataset)
 
 
-def pick_device(name="auto", threads=0):
-    """The torch.device called `name`; `auto` takes the accelerator that torch reports, else the CPU.
+def pick_device(args):
+    """The torch.device that --device names, with --threads and --matmul-precision put into force.
 
-    Raises InputError if that device is not on this machine.
+    `auto` takes the accelerator that torch reports, else the CPU. Raises InputError if that device is not on this
+    machine, or does not know that precision.
     """
-    if threads:
-        torch.set_num_threads(threads)
+    name = args.device
     found = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = "cuda" if found["cuda"] else "mps" if found["mps"] else "cpu"
@@ -122,7 +128,49 @@ def pick_device(name="auto", threads=0):
         raise InputError(f"--device {name}: torch finds no {name} device on this machine; use --device cpu")
     if name == "cuda":  # under torchrun every process takes a GPU of its own
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    # Numbers below 1e-38 count as 0: with them Intel's processors take ten times as long, and gradients through some
+    # hundred digits are that small. Before the first kernel, for the threads to have it from this one.
+    torch.set_flush_denormal(True)
+    torch.set_float32_matmul_precision(matmul_precision(args.matmul_precision, name))
     return torch.device(name)
+
+
+def cpu_abilities():
+    """What torch knows of the processor's instructions, {name: bool}; {} where torch is too old to tell."""
+    return torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+
+
+def matmul_precision(name, device):
+    """The setting of torch.set_float32_matmul_precision that --matmul-precision `name` stands for on a kind of device.
+
+    On a CPU "medium" takes oneDNN's products in the place of MKL's. On AMD's processors they are twice as fast and as
+    exact, so `auto` is "medium" there; on Intel's they are slower, or rounded to bfloat16, and `auto` is "highest", as
+    on every other device. Raises InputError for a setting that changes nothing on the device.
+    """
+    abilities = cpu_abilities() if device == "cpu" else {}
+    works = {"highest"}
+    if device == "cuda" and torch.cuda.get_device_capability() >= (8, 0):
+        works |= {"high", "medium"}
+    if all(abilities.get(f"avx512_{part}") for part in ("bw", "dq", "vl")):
+        works |= {"medium"}
+    if abilities.get("amx_fp16"):
+        works |= {"high"}
+    if name == "auto":
+        return "medium" if "medium" in works and device == "cpu" and made_by_amd() else "highest"
+    if name not in works:
+        told = f"this machine's {device}, which knows: auto, {', '.join(sorted(works))}"
+        raise InputError(f"--matmul-precision {name} has no effect on {told}")
+    return name
+
+
+def made_by_amd():
+    """Whether the processor is AMD's."""
+    try:
+        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux
+        return "AuthenticAMD" in platform.processor()
 
 
 def join_ranks(device=None, hours=240):
@@ -283,6 +331,7 @@ def provenance(device):
         "python": platform.python_version(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"{device.type} ({platform.machine()})",
         "threads": torch.get_num_threads(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
         "git_commit": commit,
         "git_clean": clean,
     }

@@ -16,10 +16,12 @@ def test_every_cell_has_every_seed():
     runs = grid.plan(args)
     assert len(runs) == 2 * (8 + 2 + 2)
     options = [train.parse_args(words) for words in runs.values()]
-    found = {(o.arch, o.dropout, o.bn_eps, o.loss, o.order, o.seed) for o in options}
-    wanted = [(*cell, "non-saturating", "d-first") for cell in itertools.product(grid.WIDTHS, grid.DROPOUTS, grid.EPS)]
-    wanted += [("initial", 0, eps, "minimax", "d-first") for eps in grid.EPS]
-    wanted += [("initial", 0, eps, "non-saturating", "g-first") for eps in grid.EPS]
+    found = {(o.arch, o.dropout, o.bn_eps, o.loss, o.scheme, o.seed) for o in options}
+    wanted = [
+        (*cell, "non-saturating", "alternating") for cell in itertools.product(grid.WIDTHS, grid.DROPOUTS, grid.EPS)
+    ]
+    wanted += [("initial", 0, eps, "minimax", "alternating") for eps in grid.EPS]
+    wanted += [("initial", 0, eps, "non-saturating", "simultaneous") for eps in grid.EPS]
     assert found == {(*cell, seed) for cell in wanted for seed in (5, 6)}
     assert {(o.epochs, o.evaluate_every) for o in options} == {(3, 5)}
 
@@ -36,7 +38,7 @@ def test_effects_of_planted_outcomes():
         }
     for eps, seed in itertools.product(grid.EPS, seeds):
         plain = outcomes[grid.name_of("initial", 0.0, eps, "plain", seed)]
-        outcomes[grid.name_of("initial", 0.0, eps, "g-first", seed)] = {"d_accuracy": plain["d_accuracy"] + 0.75}
+        outcomes[grid.name_of("initial", 0.0, eps, "simultaneous", seed)] = {"d_accuracy": plain["d_accuracy"] + 0.75}
     order = grid.effect(outcomes, 3, "d_accuracy", seeds)
     assert (order["mean"], order["pairs"], order["same_sign"]) == (pytest.approx(0.75), 6, 6)
     width, dropout, eps = (grid.effect(outcomes, k, "d_accuracy", seeds) for k in range(3))

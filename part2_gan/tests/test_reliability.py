@@ -18,8 +18,6 @@ from test_train import equal
 import dataset
 import train
 import utils
-from fast_gan import FastGAN
-from gan import DISCRIMINATORS, Discriminator, Generator
 
 PART = Path(__file__).resolve().parent.parent
 RUN = [
@@ -316,24 +314,24 @@ GRADIENTS = """
 import sys, torch, torch.distributed as dist
 sys.path.insert(0, {part!r})
 import train
-from fast_gan import FastGAN
 from gan import DISCRIMINATORS, Discriminator, Generator
 def fresh():
     torch.manual_seed(0)
     networks = Generator().double(), Discriminator(**DISCRIMINATORS["initial"]).double()
-    gan = FastGAN(*networks, precision=torch.float64)
-    return gan, [torch.optim.SGD([flat.parameter], lr=0.1) for flat in gan.flats]
+    return networks, [torch.optim.SGD(network.parameters(), lr=0.1) for network in networks]
+args = train.parse_args([])
 torch.manual_seed(1)
 real, z = torch.rand(16, 784).double() * 2 - 1, torch.randn(16, 100).double()
 real[1::2], z[1::2] = -real[::2], z[::2]  # as many of each z on both sides, but other digits
 alone, shared = fresh(), fresh()
-alone_row = train.train_step(*alone, real, z)
+alone_row = train.train_step(*alone, real, z, args)
 dist.init_process_group("gloo")
-row = train.train_step(*shared, real[dist.get_rank()::2], z[dist.get_rank()::2])
+row = train.train_step(*shared, real[dist.get_rank()::2], z[dist.get_rank()::2], args)
 train.average([row])
-for one, other in zip(alone[0].flats, shared[0].flats):
-    torch.testing.assert_close(one.parameter, other.parameter, rtol=0, atol=1e-12)
-    torch.testing.assert_close(one.parameter.grad, other.parameter.grad, rtol=0, atol=1e-12)
+for network, other in zip(alone[0], shared[0]):
+    for one, two in zip(network.parameters(), other.parameters()):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
+        torch.testing.assert_close(one.grad, two.grad, rtol=0, atol=1e-12)
 torch.testing.assert_close(row, alone_row, rtol=1e-9, atol=1e-12)
 print("same gradients")
 """
@@ -387,10 +385,8 @@ def test_share_sizes_do_not_depend_on_the_process():
     tensor = torch.arange(3.0)
     train.average([tensor])
     assert tensor.tolist() == [0, 1, 2]
-    torch.manual_seed(0)
-    gan = FastGAN(Generator(), Discriminator(**DISCRIMINATORS["balanced"]))
-    adams = [torch.optim.Adam([flat.parameter], fused=True) for flat in gan.flats]
-    history = train.train_epoch(gan, adams, torch.zeros(65, 784, dtype=torch.uint8), 32)
+    args = train.parse_args(["--batch-size", "32"])
+    history = train.train_epoch(*train.build(args, torch.device("cpu")), torch.zeros(65, 784, dtype=torch.uint8), args)
     assert len(history) == 2  # 32 + 32, and the one left over is skipped: BatchNorm needs two
 
 

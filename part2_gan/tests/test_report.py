@@ -24,7 +24,7 @@ def epoch(d_loss, g_loss, d_accuracy, g_grad_norm):
 
 
 def results_of(initial, balanced, control):
-    runs = {"initial": epoch(*initial), "initial_d_first": epoch(*initial)}
+    runs = {"initial": epoch(*initial), "initial_alternating": epoch(*initial)}
     runs |= {"balanced": epoch(*balanced), "initial_mended": epoch(*control)}
     return {"study": {"runs": runs}, "grid": None, "evaluate": None, "recipes": None}
 

@@ -39,11 +39,11 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     common = ("--dataset", "typeset", "--limit", "4000", "--out-dir", folder, "--figures-dir", folder / "figures")
     study_options = *common, "--epochs-initial", "1", "--epochs-balanced", "3", *reader_of(folder)
-    (folder / "study.json").write_text(json.dumps({"runs": {"balanced_g_first": ELSEWHERE}}))
+    (folder / "study.json").write_text(json.dumps({"runs": {"balanced_simultaneous": ELSEWHERE}}))
     outputs = [
         script("classifier.py", *common, "--epochs", "2"),
         script("study.py", *study_options),
-        script("study.py", *study_options, "--runs", "initial_d_first", "initial_mended"),
+        script("study.py", *study_options, "--runs", "initial_alternating", "initial_mended"),
     ]
     assert [output.returncode for output in outputs] == [0, 0, 0], outputs[-1].stderr
     return folder
@@ -65,15 +65,15 @@ def test_study_leaves_figures_and_numbers(trained):
     for name in names:
         assert (trained / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
     runs = json.loads((trained / "study.json").read_text())["runs"]
-    assert runs.pop("balanced_g_first") == ELSEWHERE  # its folder is not there
+    assert runs.pop("balanced_simultaneous") == ELSEWHERE  # its folder is not there
     assert {
-        name: (run["config"]["arch"], run["config"]["bn_eps"], run["config"]["order"], run["epochs"])
+        name: (run["config"]["arch"], run["config"]["bn_eps"], run["config"]["scheme"], run["epochs"])
         for name, run in runs.items()
     } == {
-        "balanced": ("balanced", 0.8, "d-first", 3),
-        "initial": ("initial", 0.8, "g-first", 1),
-        "initial_d_first": ("initial", 0.8, "d-first", 1),
-        "initial_mended": ("initial", 1e-5, "d-first", 1),
+        "balanced": ("balanced", 0.8, "alternating", 3),
+        "initial": ("initial", 0.8, "simultaneous", 1),
+        "initial_alternating": ("initial", 0.8, "alternating", 1),
+        "initial_mended": ("initial", 1e-5, "alternating", 1),
     }
     assert (trained / "figures" / "training.gif").read_bytes().startswith(b"GIF89a")
     assert len(runs["balanced"]["by_epoch"]["d_loss"]) == 3

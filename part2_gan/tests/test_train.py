@@ -10,7 +10,6 @@ import torch.nn.functional as F
 import dataset
 import train
 import utils
-from fast_gan import FastGAN
 from gan import DISCRIMINATORS, Discriminator, Generator
 
 TINY = ["--dataset", "typeset", "--limit", "200", "--batch-size", "64", "--threads", "1"]
@@ -25,29 +24,30 @@ def networks(arch, seed=0):
     return Generator(), Discriminator(**DISCRIMINATORS[arch])
 
 
-def step_of(arch, **options):
-    """A FastGAN and its two optimizers. Plain SGD: the update is the gradient, where Adam's first is only its sign."""
-    gan = FastGAN(*networks(arch), **options)
-    return gan, [torch.optim.SGD([flat.parameter], lr=0.5) for flat in gan.flats]
+def step_of(arch, *options):
+    """Networks, optimizers and options. Plain SGD: the update is the gradient, where Adam's first is only its sign."""
+    gan = networks(arch)
+    sgd = [torch.optim.SGD(network.parameters(), lr=0.5) for network in gan]
+    return gan, sgd, train.parse_args(["--arch", arch, *options])
 
 
 def test_running_average_follows_the_weights(tmp_path):
     """After n updates from w_0 on, with decay d each: d^n w_0 + (1 - d) sum of d^(n - k) w_k."""
     args = train.parse_args([*TINY, "--batch-size", "10", "--ema", "0.9"])
-    gan, adams = step_of("balanced")
+    gan, adams, _ = step_of("balanced")
     mean = train.get_ema_multi_avg_fn(args.ema**train.AVERAGE_EVERY)
-    averaged = train.AveragedModel(gan.generator, multi_avg_fn=mean, use_buffers=True)
+    averaged = train.AveragedModel(gan[0], multi_avg_fn=mean, use_buffers=True)
     seen, step = [], train.train_step
 
     def watch(*parts):
         row = step(*parts)
-        seen.append(gan.generator.layers[0].weight.detach().clone())
+        seen.append(gan[0].layers[0].weight.detach().clone())
         return row
 
     images = dataset.load(args)[0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "train_step", watch)
-        train.train_epoch(gan, adams, images, args.batch_size, averaged)
+        train.train_epoch(gan, adams, images, args, averaged)
     expected, decay = seen[0], args.ema**train.AVERAGE_EVERY  # the first update is a copy
     for weights in seen[4::4]:
         expected = decay * expected + (1 - decay) * weights
@@ -73,13 +73,13 @@ def test_learning_rate_falls_to_zero(tmp_path, monkeypatch):
     assert rates == [[pytest.approx(rate)] * 2 for rate in (0.008, 0.008, 0.008, 0.004)]
 
 
-@pytest.mark.parametrize("order", ["d-first", "g-first"])
+@pytest.mark.parametrize("scheme", train.SCHEMES)
 @pytest.mark.parametrize("loss", ["non-saturating", "minimax"])
-def test_step_equals_the_textbook_step(loss, order):
-    """Fakes made once, gradients by hand: the same numbers as the plain way."""
+def test_step_equals_the_textbook_step(loss, scheme):
+    """Real and fake images in one pass, each network's gradients alone: the same numbers as the plain way."""
     real, z = torch.rand(32, 784) * 2 - 1, torch.randn(32, 100)
-    gan, adams = step_of("initial", loss=loss)
-    row = train.train_step(gan, adams, real, z, order == "g-first")
+    gan, sgd, args = step_of("initial", "--loss", loss, "--scheme", scheme)
+    row = train.train_step(gan, sgd, real, z, args)
 
     generator, discriminator = networks("initial")
     step_g, step_d = (torch.optim.SGD(network.parameters(), lr=0.5) for network in (generator, discriminator))
@@ -95,7 +95,7 @@ def test_step_equals_the_textbook_step(loss, order):
         step_g.step()
         return g_loss, norm
 
-    def d_step():
+    def d_step(fake):
         step_d.zero_grad()
         real_logits, fake_logits = discriminator(real), discriminator(fake.detach())
         losses = (
@@ -107,18 +107,72 @@ def test_step_equals_the_textbook_step(loss, order):
         step_d.step()
         return d_loss, real_logits, fake_logits
 
-    if order == "g-first":
+    if scheme == "alternating":
+        d_loss, real_logits, fake_logits = d_step(fake)
         g_loss, norm = g_step()
-    d_loss, real_logits, fake_logits = d_step()
-    if order == "d-first":
+    else:
         g_loss, norm = g_step()
+        d_loss, real_logits, fake_logits = d_step(fake if scheme == "simultaneous" else generator(z))
 
     hits = ((real_logits > 0).sum() + (fake_logits < 0).sum()).item() / 64
     expected = [d_loss.item(), g_loss.item(), real_logits.sigmoid().mean().item(), fake_logits.sigmoid().mean().item()]
     assert row.tolist() == pytest.approx([*expected, hits, norm], rel=1e-4, abs=1e-6)
-    for network, reference in zip((gan.generator, gan.discriminator), (generator, discriminator), strict=True):
+    for network, reference in zip(gan, (generator, discriminator), strict=True):
         for weight, other in zip(network.parameters(), reference.parameters(), strict=True):
             torch.testing.assert_close(weight, other, rtol=0, atol=1e-6)
+
+
+def test_gradient_penalty_and_smoothing_reach_the_update_of_d():
+    real, z = torch.rand(16, 784) * 2 - 1, torch.randn(16, 100)
+    gan, sgd, args = step_of("initial", "--gradient-penalty", "0.5", "--label-smoothing", "0.1")
+    train.train_step(gan, sgd, real, z, args)
+
+    generator, discriminator = networks("initial")
+    real.requires_grad_()
+    logits = discriminator(real)
+    (slope,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
+    loss = F.binary_cross_entropy_with_logits(logits, torch.full((16,), 0.9))
+    loss = (loss + F.softplus(discriminator(generator(z))).mean()) / 2 + 0.5 * slope.square().sum(1).mean() / 2
+    gradients = torch.autograd.grad(loss, list(discriminator.parameters()))
+    for weight, before, gradient in zip(gan[1].parameters(), discriminator.parameters(), gradients, strict=True):
+        torch.testing.assert_close(weight, before - 0.5 * gradient, rtol=0, atol=1e-6)
+
+
+def test_bf16_rounds_products_and_keeps_weights_in_single_precision():
+    real, z, found = torch.rand(64, 784) * 2 - 1, torch.randn(64, 100), {}
+    for precision in "fp32", "bf16":
+        gan, sgd, args = step_of("initial", "--precision", precision)
+        row = train.train_step(gan, sgd, real, z, args)
+        assert {weight.dtype for weight in gan[0].parameters()} == {torch.float32}
+        found[precision] = torch.cat([row, *(weight.detach().flatten() for weight in gan[1].parameters())])
+    assert not torch.equal(*found.values())
+    torch.testing.assert_close(*found.values(), rtol=0.05, atol=0.02)
+
+
+def test_recipes_are_what_they_are_named_after():
+    """The published code's settings, which the text does not have; options that are given count."""
+    written, published = train.parse_args([]), train.parse_args(["--recipe", "published"])
+    changed = {name for name, value in vars(published).items() if value != getattr(written, name)}
+    assert changed == {"recipe", "name", "generator", "bn_eps", "scheme"}
+    assert (published.generator, published.bn_eps, published.scheme) == ("published", 0.8, "simultaneous")
+    assert train.parse_args(["--recipe", "published", "--bn-eps", "1e-5"]).bn_eps == 1e-5
+    assert train.parse_args(["--recipe", "published", "--arch", "initial"]).epochs == 50
+
+
+def test_runs_of_different_numbers_have_different_folders():
+    lines = ["", "--recipe best", "--recipe published", "--arch initial", "--arch initial --ema 0.999", "--lr 1e-3"]
+    lines += [
+        "--seed 1",
+        "--scheme g-first",
+        "--epochs 3",
+        "--limit 128",
+        "--dropout 0.1",
+        "--matmul-precision highest",
+    ]
+    names = [train.parse_args(line.split()).name for line in lines]
+    assert len(set(names)) == len(names)
+    assert names[0] == "written_seed0"
+    assert all(train.folder_name(name) for name in names)
 
 
 def test_it_learns(tmp_path):
@@ -220,3 +274,28 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     with pytest.raises(FloatingPointError, match="step"):
         run_of(tmp_path, "--epochs", "20", "--lr", "1e30")
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_run_of_the_earlier_training_code_is_refused(tmp_path):
+    """Its optimizers had one vector a network: it must not be misread. Its generator is the same, and still loads."""
+    run_of(tmp_path, "--epochs", "1")
+    path = tmp_path / "run" / "checkpoint.pt"
+    checkpoint = torch.load(path, weights_only=True)
+    for name in "scheme", "generator":
+        del checkpoint["config"][name]
+    utils.save_checkpoint(path, checkpoint)
+    with pytest.raises(utils.InputError, match="an earlier version of train.py"):
+        run_of(tmp_path, "--epochs", "1", "--resume")
+    assert train.load_generator(path, "cpu")[1]["epochs"] == 1
+
+
+def test_a_matmul_precision_without_effect_is_refused(monkeypatch):
+    monkeypatch.setattr(utils, "cpu_abilities", dict)
+    with pytest.raises(utils.InputError, match="--matmul-precision medium has no effect"):
+        utils.matmul_precision("medium", "cpu")
+    assert utils.matmul_precision("auto", "cpu") == "highest"
+    monkeypatch.setattr(utils, "cpu_abilities", lambda: dict.fromkeys(["avx512_bw", "avx512_dq", "avx512_vl"], True))
+    assert utils.matmul_precision("medium", "cpu") == "medium"
+    for amd, chosen in (True, "medium"), (False, "highest"):
+        monkeypatch.setattr(utils, "made_by_amd", lambda amd=amd: amd)
+        assert utils.matmul_precision("auto", "cpu") == chosen
