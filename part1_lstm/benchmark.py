@@ -1,50 +1,44 @@
-"""How long a training step of the LSTM takes: the equations step by step, the fast path, nn.LSTM, and the floor.
+"""How long a training step of the LSTM takes: equations, compiled equations, the fast form, nn.LSTM, and the floor.
 
     python benchmark.py                                     lengths 10, 25, 100 and 400, some minutes on two cores
     python benchmark.py --lengths 10 25 --rounds 5          a first look
-    python benchmark.py --threads 1                         on one CPU thread
+    python benchmark.py --threads 1                         on one CPU thread; without it on one and on all
 
 The peers:
 
-    equations    lstm.py, one small kernel after the other, as the report writes it
-    fast         fast_lstm.py: the same results, by the backward pass written by hand
-    fast bf16    the same with its products in bfloat16, train.py's --precision bf16
-    nn.LSTM      torch's own LSTM on the one-hot digits, and a linear layer on its last state
-    products     the matrix products of the recurrence alone, forward and backward, as fast_lstm.py makes
-                 them: no LSTM that multiplies this way can take less time
+    equations            lstm.py, one small kernel after the other, as the report writes it
+    equations, compiled  the same with torch.compile around its cell, where a C++ compiler is
+    fast                 fast_lstm.py: the same results, by the backward pass written by hand
+    nn.LSTM              torch's own LSTM on the one-hot digits, and a linear layer on its last state
+    products             the matrix products of the recurrence alone, forward and backward, as fast_lstm.py makes
+                         them: no LSTM that multiplies this way can take less time
 
 A training step is one-hot digits, forward pass, cross entropy, backward pass, clipping, and an update by RMSprop. The
-fast peers do it as train.py does, with clipping and update on one vector of all parameters. nn.LSTM and the equations
-have the usual lines: zero_grad, loss.backward, clip_grad_norm_ and step on model.parameters(). "fast, usual update" is
-the fast path with those, which tells what comes from the LSTM itself.
+fast peer does it as train.py does, with clipping and update on one vector of all parameters. The others have the usual
+lines: zero_grad, loss.backward, clip_grad_norm_ and step on model.parameters(). "fast, usual update" is the fast form
+with those, which tells what comes from the LSTM itself.
 
 The peers take turns, two steps each a round, the second of them timed, so that what else the machine does meets them
-all alike; the table holds medians over the rounds, and a ratio is the median of the ratios of the rounds.
-cpu_milliseconds is the time of all threads of the process: on a loaded machine it tells more than the clock. Peak
-memory is what three steps add to a process of their own, which had the model built and one step at length 1 done before
-(Linux only; on CUDA: the peak of torch's allocator).
+all alike; the table holds medians over the rounds, and a ratio is the median of the ratios of the rounds. For all peers
+numbers below 1e-38 count as 0, as in training (utils.pick_device): without it nn.LSTM and the fast form take several
+times as long at 400 digits on Intel's processors. Peak memory is what three steps add to a process of their own, which
+had the model built and one step at length 1 done before (Linux only; on CUDA: the peak of torch's allocator).
 
-On a CPU torch's profiler tells besides where the time of the fast peers goes. Its own cost is in it, so these are
-shares, not milliseconds.
-
-Writes OUT_DIR/benchmark.json, with the rows, the ratios by name and length, the shares, and the time a sequence step
-takes at each length over that at the shortest from 25 on; and FIGURES_DIR/lstm_speed.png.
+Writes OUT_DIR/benchmark.json and FIGURES_DIR/lstm_speed.png, which shows the run on all threads.
 """
 
 import json
-import os
+import shutil
 import statistics
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 
 import train
 from fast_lstm import FastLSTM
@@ -62,18 +56,11 @@ from utils import (
     save_json,
 )
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes lines of its own to the terminal
 DIGITS = 10
-PRODUCTS = ("aten::mm", "aten::addmm_", "aten::addmm")
-RATIOS = [
-    ("fast", "nn.LSTM"),
-    ("fast, usual update", "nn.LSTM"),
-    ("fast bf16", "fast"),
-    ("equations", "fast"),
-    ("equations", "nn.LSTM"),
-    ("fast", "products"),
-]
-CONSTANT_FROM = 25  # shorter ones also show what a training step costs apart from the sequence
+PEERS = ["equations", "equations, compiled", "fast", "fast, usual update", "nn.LSTM", "products"]
+COMPILER = next(filter(shutil.which, ("c++", "g++", "clang++", "cl")), None)
+if COMPILER is None:
+    PEERS.remove("equations, compiled")
 
 
 class TorchLSTM(nn.Module):
@@ -131,52 +118,32 @@ def make(peer, length, args, device):
     torch.manual_seed(args.seed)
     if peer == "products":
         return [bare_products(n, args.batch_size, args.hidden_size, device) for n in (length, 1)]
-    kinds = {"equations": LSTM, "fast": FastLSTM, "fast, usual update": FastLSTM}
-    kinds["fast bf16"] = partial(FastLSTM, precision=torch.bfloat16)
-    model = kinds[peer](hidden_size=args.hidden_size) if peer in kinds else TorchLSTM(args.hidden_size)
+    model = TorchLSTM(args.hidden_size)
+    if peer != "nn.LSTM":
+        model = (LSTM if peer.startswith("equations") else FastLSTM)(hidden_size=args.hidden_size)
+    if peer == "equations, compiled":
+        model.cell = torch.compile(model.cell)  # the whole recurrence would take minutes to compile at each length
     digits = torch.randint(DIGITS, (args.batch_size, length + 1)).to(device)
     model = model.to(device)
-    form = own_training_step if peer in ("fast", "fast bf16") else training_step
+    form = own_training_step if peer == "fast" else training_step
     return [form(model, digits[:, :n], digits[:, -1]) for n in (length, 1)]
 
 
-PEERS = ["equations", "fast", "fast, usual update", "fast bf16", "nn.LSTM", "products"]
-
-
 def measure_time(length, args, device):
-    """Interleaved rounds: {peer: {"wall": [milliseconds of each round], "cpu": the same in CPU time}}."""
+    """Interleaved rounds: {peer: [milliseconds of each round]}."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     steps = {peer: make(peer, length, args, device)[0] for peer in PEERS}
-    times = {peer: {"wall": [], "cpu": []} for peer in PEERS}
+    times = {peer: [] for peer in PEERS}
     for round_ in range(args.rounds + 2):
         for peer, step in steps.items():
             step()  # not timed: FastLSTM keeps the memory of one kind of step, and another peer has taken its place
             wait()
-            wall, cpu = time.perf_counter(), time.process_time()
+            start = time.perf_counter()
             step()
             wait()
-            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             if round_ >= 2:  # the first two warm up
-                times[peer]["wall"].append(1e3 * wall)
-                times[peer]["cpu"].append(1e3 * cpu)
+                times[peer].append(1e3 * (time.perf_counter() - start))
     return times
-
-
-def shares(peer, length, args, device):
-    """Where the CPU time of some steps of `peer` goes, by torch's profiler."""
-    step, steps, products, kernels = make(peer, length, args, device)[0], 10, 0.0, 0.0
-    step()  # warms up
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        start = time.perf_counter()
-        for _ in range(steps):
-            step()
-        whole = 1e6 * (time.perf_counter() - start)  # microseconds, as the profiler counts
-    for event in profiler.key_averages():
-        if event.key in PRODUCTS:
-            products += event.self_cpu_time_total / whole
-        elif event.key.startswith("aten::"):
-            kernels += event.self_cpu_time_total / whole
-    return {"products": products, "other kernels": kernels, "between kernels": 1 - products - kernels}
 
 
 def resident_mib(entry):
@@ -216,13 +183,13 @@ def measure_memory(peer, length, args, device):
 
 
 def plot(rows, path, source):
-    """Write milliseconds a sequence step over the length, one line a peer, to `path`."""
+    """Write milliseconds a digit over the length, one line a peer, to `path`."""
     figure, axes = plt.subplots(figsize=(6.5, 4))
     for peer in PEERS:
-        points = [(row["length"], row["milliseconds_per_sequence_step"]) for row in rows if row["peer"] == peer]
+        points = [(row["length"], row["milliseconds"] / row["length"]) for row in rows if row["peer"] == peer]
         axes.plot(*zip(*points, strict=True), marker="o", label=peer, linestyle=":" if peer == "products" else "-")
     lengths = sorted({row["length"] for row in rows})
-    axes.set(xlabel="digits read", ylabel="milliseconds a sequence step")
+    axes.set(xlabel="digits read", ylabel="milliseconds a digit")
     axes.set_xscale("log")
     axes.set_xticks(lengths, [str(length) for length in lengths])
     axes.minorticks_off()
@@ -247,45 +214,32 @@ def parse_args(argv=None):
 def benchmark(args):
     """Measure, print the table, write results and figure; return what benchmark.json holds."""
     device = pick_device(args)
-    lengths = sorted(set(args.lengths))
-    rows, ratios, profiles = [], {f"{a} / {b}": {} for a, b in RATIOS}, {}
-    print(f"{'length':>6} {'peer':18} {'ms a step':>10} {'CPU ms':>9} {'ms a digit':>10} {'peak MiB':>9}")
-    for length in lengths:
-        times = measure_time(length, args, device)
-        for peer in PEERS:
-            wall, cpu = (statistics.median(times[peer][clock]) for clock in ("wall", "cpu"))
-            row = {
-                "length": length,
-                "peer": peer,
-                "milliseconds": wall,
-                "cpu_milliseconds": cpu,
-                "milliseconds_per_sequence_step": wall / length,
-                "peak_mib": measure_memory(peer, length, args, device),
-            }
-            rows.append(row)
-            memory = "-" if row["peak_mib"] is None else f"{row['peak_mib']:.1f}"
-            print(f"{length:6} {peer:18} {wall:10.2f} {cpu:9.2f} {wall / length:10.3f} {memory:>9}", flush=True)
-        for a, b in RATIOS:
-            pairs = {clock: zip(times[a][clock], times[b][clock], strict=True) for clock in ("wall", "cpu")}
-            ratios[f"{a} / {b}"][str(length)] = {
-                clock: statistics.median(p / q for p, q in pair) for clock, pair in pairs.items()
-            }
-        if device.type == "cpu":
-            profiles[str(length)] = {peer: shares(peer, length, args, device) for peer in ("fast", "fast bf16")}
-    for length, of in profiles.items():
-        for peer, parts in of.items():
-            told = ", ".join(f"{what} {100 * share:.0f} %" for what, share in parts.items())
-            print(f"{length} digits, {peer}: {told}")
-    for name, values in ratios.items():
-        print(f"{name}: " + ", ".join(f"{r['wall']:.2f} at {n} (CPU {r['cpu']:.2f})" for n, r in values.items()))
-    fast = {r["length"]: r["milliseconds_per_sequence_step"] for r in rows if r["peer"] == "fast"}
-    fast = {length: value for length, value in fast.items() if length >= CONSTANT_FROM}
+    everything = torch.get_num_threads()
+    rows = []
+    if COMPILER is None:
+        print("no C++ compiler here: nothing is measured under torch.compile")
+    for length in sorted(set(args.lengths)):
+        memory = {peer: measure_memory(peer, length, args, device) for peer in PEERS if peer != "products"}
+        for threads in [args.threads] if args.threads else sorted({1, everything}):
+            torch.set_num_threads(threads)
+            times = measure_time(length, args, device)
+            print(f"{length} digits, {threads} thread{'s' * (threads > 1)}: ms a step, times nn.LSTM's, peak MiB")
+            for peer in PEERS:
+                row = {
+                    "length": length,
+                    "threads": threads,
+                    "peer": peer,
+                    "milliseconds": statistics.median(times[peer]),
+                    "of_nn_lstm": statistics.median(a / b for a, b in zip(times[peer], times["nn.LSTM"], strict=True)),
+                    "peak_mib": memory.get(peer),
+                }
+                rows.append(row)
+                peak = "" if row["peak_mib"] is None else f"{row['peak_mib']:9.1f}"
+                print(f"  {peer:20} {row['milliseconds']:9.2f} {row['of_nn_lstm']:6.2f} {peak}", flush=True)
+    torch.set_num_threads(everything)
     result = {
         "rows": rows,
-        "ratios": {name: {n: r["wall"] for n, r in values.items()} for name, values in ratios.items()},
-        "cpu_ratios": {name: {n: r["cpu"] for n, r in values.items()} for name, values in ratios.items()},
-        "shares": profiles,
-        "fast, time a sequence step": {str(n): value / fast[min(fast)] for n, value in fast.items()},
+        "compiler": COMPILER,
         "config": {name: getattr(args, name) for name in ("lengths", "batch_size", "hidden_size", "rounds", "seed")},
         "provenance": provenance(device),
     }
@@ -294,8 +248,8 @@ def benchmark(args):
     args.figures_dir.mkdir(parents=True, exist_ok=True)
     where = result["provenance"]
     source = f"benchmark.py: batch {args.batch_size}, hidden {args.hidden_size}, medians of {args.rounds} rounds, "
-    source += f"{where['device']}, {where['threads']} threads, torch {where['torch']}"
-    plot(rows, args.figures_dir / "lstm_speed.png", source)
+    source += f"{where['processor']}, {where['threads']} threads, torch {where['torch']}"
+    plot([row for row in rows if row["threads"] == rows[-1]["threads"]], args.figures_dir / "lstm_speed.png", source)
     return result
 
 

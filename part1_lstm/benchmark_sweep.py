@@ -9,7 +9,6 @@ both cells at each of --lengths, --epochs passes each over the same number of ba
     usual      one run after the other, with torch's own number of threads: a Dataset that makes each sample's one-hot
                vectors when it is asked for, a DataLoader, nn.LSTM or nn.RNN, loss and accuracy by .item() at every step
     sweep      compare.py's runs, --workers at a time with one thread each
-    sweep bf16 the same with --precision bf16
 
 They take turns, --rounds times; the ratio is the median of the rounds' ratios. Starting Python and importing torch is
 not counted, for either. A run of the sweep does more than the usual one: at its end it reads 10,000 fresh palindromes,
@@ -36,7 +35,7 @@ import train
 from utils import Parser, add_common_options, hold, number, pick_device, prepare_worker, provenance, run, save_json
 
 DIGITS = 10
-PEERS = {"usual": None, "sweep": "fp32", "sweep bf16": "bf16"}
+PEERS = ("usual", "sweep")
 
 
 class OneHotPalindromes(Dataset):
@@ -90,13 +89,13 @@ def usual_run(options):
     return sum(correct) / len(splits["validation"][1])
 
 
-def plan(args, precision, folder):
+def plan(args, folder):
     """The options of every run, as compare.py plans them, the longest first."""
     runs = []
     for length in sorted(args.lengths, reverse=True):
         for cell in ("lstm", "rnn"):
             words = ["--cell", cell, "--input-length", length, "--epochs", args.epochs, "--stop-at", 2, "--threads", 1]
-            words += ["--seed", args.seed, "--out-dir", folder, "--precision", precision]
+            words += ["--seed", args.seed, "--out-dir", folder, "--matmul-precision", args.matmul_precision]
             runs.append(train.parse_args([str(word) for word in words]))
     return runs
 
@@ -123,18 +122,21 @@ def parse_args(argv=None):
 def main(argv=None):
     """Measure, print, and write benchmark_sweep.json."""
     args = parse_args(argv)
-    device = pick_device("cpu", args.threads)
+    device = pick_device(args)
     seconds = {peer: [] for peer in PEERS}
     context = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(args.workers, context, initializer=prepare_worker) as pool,
     ):
-        first_steps = [argparse.Namespace(lengths=[1], epochs=1, seed=seed) for seed in range(args.workers)]
-        sweep(pool, [options for step in first_steps for options in plan(step, "fp32", Path(folder))])  # imports torch
+        first_steps = [
+            argparse.Namespace(**vars(args) | {"lengths": [1], "epochs": 1, "seed": seed})
+            for seed in range(args.workers)
+        ]
+        sweep(pool, [options for step in first_steps for options in plan(step, Path(folder))])  # imports torch
         for _ in range(args.rounds):
-            for peer, precision in PEERS.items():
-                runs = plan(args, precision or "fp32", Path(folder))
+            for peer in PEERS:
+                runs = plan(args, Path(folder))
                 start = time.perf_counter()
                 if peer == "usual":
                     for options in runs:

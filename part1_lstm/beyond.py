@@ -31,7 +31,8 @@ import matplotlib.pyplot as plt
 
 import dataset
 import train
-from compare import COLOURS, LABELS, LENGTHS, draw_runs, seeds_text, source_text, write_successes
+from cells import CELLS
+from compare import LENGTHS, draw_runs, seeds_text, source_text, write_successes
 from sweep import COLUMNS, add_sweep_options, longest_first, one_run, outcome, summarise, train_sweep
 from utils import InputError, Parser, number, run, save_figure, save_json
 
@@ -146,8 +147,8 @@ def plot_protocols(runs, summary, args, path):
         for place, (cell, optimizer) in enumerate(series):
             which = {"study": study, "cell": cell, "optimizer": optimizer}
             third = place == 2
-            colour = FURTHER_COLOURS[1] if third else COLOURS[cell]
-            label = f"{LABELS[cell]}, Adam, median" if third else f"{LABELS[cell]}, median"
+            colour = FURTHER_COLOURS[1] if third else CELLS[cell].colour
+            label = f"{CELLS[cell].label}, Adam, median" if third else f"{CELLS[cell].label}, median"
             side = (place - (len(series) - 1) / 2) * aside * 1.6
             rows = chosen(summary, **which)
             draw_runs(axes, chosen(runs, **which), rows, colour, side, label=label)
@@ -184,13 +185,14 @@ def plot_updates(runs, summary, args, path):
             rows = chosen(summary, **which)
             medians = [row["median_updates_to_99"] or math.nan for row in rows]
             x = [row["input_length"] for row in rows]
-            axes.plot(x, medians, marker="_", markersize=8, color=COLOURS[cell], label=f"{LABELS[cell]}, median")
+            _, _, label, colour = CELLS[cell]
+            axes.plot(x, medians, marker="_", markersize=8, color=colour, label=f"{label}, median")
             for row in rows:
                 got, never = (
                     [count for count in row["updates_to_99"] if bool(count) == there] for there in (True, False)
                 )
                 x = row["input_length"] + side
-                axes.scatter([x] * len(got), got, s=30, color=COLOURS[cell], alpha=0.75, linewidth=0)
+                axes.scatter([x] * len(got), got, s=30, color=colour, alpha=0.75, linewidth=0)
                 step = min(0.035, 0.2 / len(row["updates_to_99"]))
                 heights = [0.97 - step * place for place in range(len(never))]  # of the panel, from its top edge
                 axes.scatter(
@@ -198,7 +200,7 @@ def plot_updates(runs, summary, args, path):
                     heights,
                     s=28,
                     marker="x",
-                    color=COLOURS[cell],
+                    color=colour,
                     transform=axes.get_xaxis_transform(),
                 )
         axes.set(yscale="log", ylim=(low, low * span**1.3))
@@ -218,10 +220,10 @@ def plot_long(result, path):
     lengths = sorted({row["input_length"] for row in summary})
     biases = sorted({row["forget_bias"] for row in summary} - {None})
     summary.sort(key=lambda row: row["input_length"])
-    series = [("rnn", None, LABELS["rnn"], COLOURS["rnn"]), ("lstm", None, LABELS["lstm"], COLOURS["lstm"])]
+    series = [(name, None, CELLS[name].label, CELLS[name].colour) for name in ("rnn", "lstm")]
     for place, bias in enumerate(biases):
         colour = FURTHER_COLOURS[place % len(FURTHER_COLOURS)]
-        series.append(("lstm", bias, f"{LABELS['lstm']}, forget bias {bias:g}", colour))
+        series.append(("lstm", bias, f"{CELLS['lstm'].label}, forget bias {bias:g}", colour))
     aside = max(lengths[-1] / lengths[0], 1.5) ** 0.017  # a factor: sets dots apart on a logarithmic axis
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.6))
     for place, (cell, bias, label, colour) in enumerate(series):
@@ -295,7 +297,7 @@ def main(argv=None):
     for row in summary:
         bias = "" if row["forget_bias"] is None else f"bias {row['forget_bias']:g}"
         print(
-            f"{row['study']:>10} {LABELS[row['cell']]:>11} {bias:7} {OPTIMIZER_LABELS[row['optimizer']]:>7}  "
+            f"{row['study']:>10} {CELLS[row['cell']].label:>11} {bias:7} {OPTIMIZER_LABELS[row['optimizer']]:>7}  "
             f"T {row['input_length']:>4}  {outcome(row, args.stop_at)}"
         )
     print(summary_path, *figures, sep="\n")

@@ -17,13 +17,11 @@ import time
 
 import matplotlib.pyplot as plt
 
+from cells import CELLS
 from sweep import COLUMNS, add_sweep_options, longest_first, one_run, outcome, successes, summarise, train_sweep
 from utils import Parser, run, save_figure, save_json
 
 LENGTHS = [3, 7, 11, 13, 15, 17, 19, 21, 25]
-CELLS = ["lstm", "rnn"]
-COLOURS = {"lstm": "#0072B2", "rnn": "#D55E00"}  # blue and vermilion: told apart with every common colour vision
-LABELS = {"lstm": "LSTM", "rnn": "vanilla RNN"}
 ZONE_FROM = 15  # where the report's figure begins its "vanishing gradient zone"
 
 
@@ -75,15 +73,16 @@ def plot(runs, summary, args, path):
         axes.text(
             longest + 4 * aside, 0.02, 'the report\'s "vanishing gradient zone"', fontsize=9, color="0.35", ha="right"
         )
-    for cell, side, height in (("lstm", -aside, 1.1), ("rnn", aside, 1.05)):
+    for n, (cell, (_, _, label, colour)) in enumerate(CELLS.items()):
+        side, height = (2 * n - len(CELLS) + 1) * aside, 1.1 - 0.05 * n
         rows = [row for row in summary if row["cell"] == cell]
         own = [entry for entry in runs if entry["cell"] == cell]
-        draw_runs(axes, own, rows, COLOURS[cell], side, label=f"{LABELS[cell]}, median")
-        write_successes(axes, rows, COLOURS[cell], side, height)
+        draw_runs(axes, own, rows, colour, side, label=f"{label}, median")
+        write_successes(axes, rows, colour, side, height)
         tested = [entry for entry in own if entry["test_accuracy"] is not None]
         x = [entry["input_length"] + 2.2 * side for entry in tested]
         y = [entry["test_accuracy"] for entry in tested]
-        axes.scatter(x, y, s=22, marker="D", facecolor="none", edgecolor=COLOURS[cell], linewidth=0.9)
+        axes.scatter(x, y, s=22, marker="D", facecolor="none", edgecolor=colour, linewidth=0.9)
     axes.scatter([], [], s=30, color="0.4", label="one run, best validation accuracy")
     axes.scatter([], [], s=22, marker="D", facecolor="none", edgecolor="0.4", label="the same run, fresh palindromes")
     axes.axhline(0.1, color="0.5", linewidth=1.2, linestyle=":", zorder=1, label="random guess")
@@ -109,10 +108,9 @@ def seeds_text(seed, seeds):
 
 def source_text(args):
     """What the runs of a sweep have in common, for the foot of a figure."""
-    precision = "" if args.precision == "fp32" else f"{args.precision} products, "
     return (
         f"{args.total_len} palindromes, {args.train_portion:g} to train on, lr {args.lr:g}, batch {args.batch_size}, "
-        f"hidden {args.hidden_size}, clip {args.clip:g}, {precision}at most {args.epochs} epochs, "
+        f"hidden {args.hidden_size}, clip {args.clip:g}, at most {args.epochs} epochs, "
         f"stop at {args.stop_at:g}"
     )
 
@@ -135,7 +133,7 @@ def main(argv=None):
     plot(runs, summary, args, figure_path)
     save_json(summary_path, header | {"runs": runs, "summary": summary, "seconds": time.perf_counter() - start})
     for row in summary:
-        print(f"{LABELS[row['cell']]:>11}  T {row['input_length']:>4}  {outcome(row, args.stop_at)}")
+        print(f"{CELLS[row['cell']].label:>11}  T {row['input_length']:>4}  {outcome(row, args.stop_at)}")
     print(summary_path, figure_path, sep="\n")
 
 

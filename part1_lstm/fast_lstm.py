@@ -36,13 +36,8 @@ Three things make it fast on a CPU besides:
 - The memory of the kept states is used again by the next training step: pages that come anew from the operating system
   cost up to a quarter of the time.
 
-With precision torch.bfloat16 the factors of the products are rounded to 8 significant bits, which processors with such
-instructions multiply at twice the speed; gates, states, sums and weights stay as they are.
-
-benchmark.py measures it all.
+train.py checks it against lstm.py at the start of each run; benchmark.py measures it.
 """
-
-import weakref
 
 import torch
 import torch.nn.functional as F
@@ -53,85 +48,79 @@ tanh_backward = torch.ops.aten.tanh_backward.grad_input  # (dy, y) -> dy (1 - y^
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # (dy, y) -> dy y (1 - y), into grad_input
 
 
-def allocate(T, H, D, B, like, precision, rows):
-    """Memory for the states: (h, c2, he, steps).
+FREE = []  # the Workspace of the latest training step, from its backward pass to the next forward pass; else empty
+
+
+class Workspace:
+    """Memory for the states of all steps, and the views of it that forward and backward pass use at each step.
 
     h (T + 1, H, B) and c2, a list of T + 1 (H, B) with 2 c_t, of which the first are zero; he (T + 1, K, B) with
-    [h_t; e_(t+1)] at t, K = H + D rounded up. he is of the dtype `precision`, all else of `like`'s; where the two are
-    the same, h is a part of he. steps lists what forward and backward pass read and write at each step: views, made
-    once, as they cost as much as a small kernel. With rows = 1 instead of T, all steps share one memory for gates and
-    cells.
-    """
-    kept = like.new_empty(rows, 6, H, B).expand(T, 6, H, B)  # of each step i, f, o, g, 2 c_(t-1), tanh(c_t)
-    last = like.new_empty(H, B) if rows == T else kept[0, 4]  # 2 c_T, which no step reads
-    kept[0, 4].zero_()
-    he = like.new_zeros(T + 1, -(-(H + D) // 16) * 16, B, dtype=precision)
-    h = he[:, :H] if precision == like.dtype else like.new_zeros(T + 1, H, B)
-    c2 = [*kept[:, 4], last]
-    steps = []
-    for t, k in enumerate(kept.unbind()):
-        i, f, o, g, c2_old, tanh_c = k.unbind()
-        he_old = he[t] if t else he[0, H:]  # h_0 = 0 adds nothing to a product
-        forward = k[:4].view(4 * H, B), i, f, o, g, c2_old, tanh_c, c2[t + 1], h[t + 1], he_old, he[t + 1, :H]
-        backward = k[:3], k[3:], k[:3:2], k[3::2], f, he_old.t()  # (i, f, o), (g, c2_old, tanh_c), (i, o), (g, tanh_c)
-        steps.append((forward, backward))
-    return h, c2, he, steps
-
-
-class Loan:
-    """The memory of one training step, given back when its graph lets go of it; the next step of that shape takes it.
-
-    At most one set is free at a time, that of the latest shape. A set whose backward pass may still come is never free,
-    so several forward passes may run before one. List methods are atomic: threads do not get the same set.
+    [h_t; e_(t+1)] at t, K = H + D rounded up, and h a part of it. steps lists what the passes read and write at each
+    step: views are made once, as they cost as much as a small kernel. With rows = 1 instead of T, all steps share one
+    memory for gates and cells.
     """
 
-    free = []
+    def __init__(self, T, H, D, B, like, rows):
+        self.key, self.turn = (T, H, D, B, like.dtype, like.device), 0
+        kept = like.new_empty(rows, 6, H, B).expand(T, 6, H, B)  # of each step i, f, o, g, 2 c_(t-1), tanh(c_t)
+        last = like.new_empty(H, B) if rows == T else kept[0, 4]  # 2 c_T, which no step reads
+        kept[0, 4].zero_()
+        self.he = he = like.new_zeros(T + 1, -(-(H + D) // 16) * 16, B)
+        self.h, self.c2, self.steps = he[:, :H], [*kept[:, 4], last], []
+        for t, k in enumerate(kept.unbind()):
+            i, f, o, g, c2_old, tanh_c = k.unbind()
+            he_old = he[t] if t else he[0, H:]  # h_0 = 0 adds nothing to a product
+            forward = k[:4].view(4 * H, B), i, f, o, g, c2_old, tanh_c, self.c2[t + 1], self.h[t + 1], he_old
+            # (i, f, o), (g, c2_old, tanh_c), (i, o), (g, tanh_c)
+            backward = k[:3], k[3:], k[:3:2], k[3::2], f, he_old.t()
+            self.steps.append((forward, backward))
 
-    def __init__(self, T, H, D, B, like, precision):
-        self.key, self.memory = (T, H, D, B, like.dtype, like.device, precision), None
+    @classmethod
+    def take(cls, T, H, D, B, like):
+        """The free workspace, if it has this shape, else a new one.
+
+        One whose backward pass may still come is not free: several forward passes may run before one backward pass.
+        Popping is atomic: threads do not get the same one.
+        """
         try:
-            key, self.memory = self.free.pop()
+            workspace = FREE.pop()
         except IndexError:
-            key = None
-        if key != self.key:
-            self.memory = None  # another shape's memory is freed before more is asked for
-            self.memory = allocate(T, H, D, B, like, precision, T)
-
-    def __del__(self):
-        if self.memory is not None:  # it is None when there was not enough
-            self.free[:] = [(self.key, self.memory)]
+            workspace = None
+        if workspace is None or workspace.key != (T, H, D, B, like.dtype, like.device):
+            workspace = None  # another shape's memory is freed before more is asked for
+            workspace = cls(T, H, D, B, like, rows=T)
+        workspace.turn += 1
+        return workspace
 
 
 class ThroughTime(torch.autograd.Function):
     """All steps of the recurrence as one function, with the backward pass of the module's docstring."""
 
     @staticmethod
-    def forward(ctx, e, every, memory, precision, *weights):
+    def forward(ctx, e, every, keep, *weights):
         """Equations (1)-(6) for all steps.
 
         e (time, input_size, batch): one-hot digits. weights: W_gh, W_ih, W_fh, W_oh, each (hidden, hidden), then W_gx,
-        W_ix, W_fx, W_ox, each (hidden, input_size), then their four biases, each (hidden). memory: a weak reference to
-        a Loan if a backward pass may follow, else None. precision: the dtype that products are made in. Returns the
-        last h, (batch, hidden), or, if `every`, all h and all c, each (batch, time, hidden).
+        W_ix, W_fx, W_ox, each (hidden, input_size), then their four biases, each (hidden). keep: whether a backward
+        pass may follow. Returns the last h, (batch, hidden), or, if `every`, all h and all c, each (batch, time,
+        hidden).
         """
         (T, D, B), H = e.shape, len(weights[0])
-        h, c2, he, steps = memory().memory if memory else allocate(T, H, D, B, weights[0], precision, T if every else 1)
+        shape = T, H, D, B, weights[0]
+        space = Workspace.take(*shape) if keep else Workspace(*shape, rows=T if every else 1)
+        h, he = space.h, space.he
         W_h, W_x, b = (torch.cat((*kind[1:], kind[0])) for kind in (weights[:4], weights[4:8], weights[8:]))
-        W = W_h.new_zeros(4 * H, he.shape[1])  # its rows: i, f, o, g, as in the memory
+        W = W_h.new_zeros(4 * H, he.shape[1])  # its rows: i, f, o, g, as in the workspace
         W[:, :H], W[:, H : H + D] = W_h, W_x + b[:, None]
         W[3 * H :] *= 2  # for g = tanh(a_g) = 2 sigmoid(2 a_g) - 1
-        if memory:  # there the rows are g, i, f, o, and f's are for a doubled da_f
-            W_hT = torch.cat((*weights[:2], weights[2] / 2, weights[3])).t().to(precision).contiguous()
+        if keep:  # there the rows are g, i, f, o, and f's are for a doubled da_f
+            W_hT = torch.cat((*weights[:2], weights[2] / 2, weights[3])).t().contiguous()
             ctx.save_for_backward(W_hT)
-            ctx.memory, ctx.input_size = memory, D
+            ctx.workspace, ctx.turn, ctx.input_size = space, space.turn, D
         he[:T, H : H + D] = e
-        minus_one, W = W.new_tensor(-1.0), W.to(precision)
-        W_t, exact = W[:, H:], he.dtype == h.dtype
-        for (gates, i, f, o, g, c2_old, tanh_c, c2_new, h_new, he_old, rounded), _ in steps:
-            if exact:
-                torch.mm(W_t, he_old, out=gates)
-            else:
-                gates.copy_(torch.mm(W_t, he_old))
+        minus_one, W_t = W.new_tensor(-1.0), W[:, H:]
+        for (gates, i, f, o, g, c2_old, tanh_c, c2_new, h_new, he_old), _ in space.steps:
+            torch.mm(W_t, he_old, out=gates)
             W_t = W
             gates.sigmoid_()  # (2)-(4)
             torch.add(minus_one, g, alpha=2, out=g)  # (1)
@@ -139,29 +128,33 @@ class ThroughTime(torch.autograd.Function):
             torch.sigmoid(c2_new, out=tanh_c)
             torch.add(minus_one, tanh_c, alpha=2, out=tanh_c)
             torch.mul(tanh_c, o, out=h_new)  # (6)
-            if not exact:
-                rounded.copy_(h_new)
         ctx.set_materialize_grads(False)
         if every:
-            states = h[1:].permute(2, 0, 1), torch.stack(c2[1:]).permute(2, 0, 1) / 2
+            states = h[1:].permute(2, 0, 1), torch.stack(space.c2[1:]).permute(2, 0, 1) / 2
             return tuple(s.clone(memory_format=torch.contiguous_format) for s in states)
         return h_new.t().clone(memory_format=torch.contiguous_format)  # a copy: the memory is used again
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_h, grad_c=None):
-        """From the derivatives by what forward returned to those by the weights."""
+        """From the derivatives by what forward returned to those by the weights.
+
+        Raises RuntimeError on a graph that was retained after its first backward pass while another step took over its
+        workspace.
+        """
         (W_hT,) = ctx.saved_tensors  # after a backward pass that did not retain the graph this raises
-        loan = ctx.memory()
-        h, _, he, steps = loan.memory
+        space = ctx.workspace
+        if space.turn != ctx.turn:
+            raise RuntimeError("FastLSTM: another step has used the memory of this retained graph; use lstm.LSTM")
+        he, steps = space.he, space.steps
         (_, K, B), H, D = he.shape, len(W_hT), ctx.input_size
-        every, exact = grad_h is None or grad_h.dim() == 3, he.dtype == h.dtype
-        dh, dc = h.new_zeros(2, H, B)
+        every = grad_h is None or grad_h.dim() == 3
+        dh, dc = he.new_zeros(2, H, B)
         if not every:
             dh.copy_(grad_h.t())
-        q = h.new_empty(5, H, B)  # the factors q_g, q_i, q_f, q_o, p; the first four become da_t, but for 2 da_f
+        q = he.new_empty(5, H, B)  # the factors q_g, q_i, q_f, q_o, p; the first four become da_t, but for 2 da_f
         da, q_gif, q_ifo, q_o, q_g_p, p = q[:4].view(4 * H, B), q[:3], q[1:4], q[3], q[::4], q[4]
-        dW = h.new_zeros(4 * H, K)
+        dW = he.new_zeros(4 * H, K)
         for t in reversed(range(len(steps))):
             ifo, g_c_tanh, io, g_tanh, f, he_old_T = steps[t][1]
             if every and grad_h is not None:
@@ -174,42 +167,23 @@ class ThroughTime(torch.autograd.Function):
             q_gif.mul_(dc)  # (5), (1)-(3)
             q_o.mul_(dh)  # (6), (4)
             dc.mul_(f)
-            dW_t = dW if t else dW[:, H:]
-            if exact:
-                dW_t.addmm_(da, he_old_T)
-                torch.mm(W_hT, da, out=dh)
-            else:
-                rounded = da.to(he.dtype)
-                dW_t += torch.mm(rounded, he_old_T)
-                dh.copy_(torch.mm(W_hT, rounded))
+            (dW if t else dW[:, H:]).addmm_(da, he_old_T)
+            torch.mm(W_hT, da, out=dh)
+        FREE[:] = [space]
         dW[2 * H : 3 * H] /= 2
         d_table = dW[:, H : H + D].contiguous()  # one digit of each row was 1: the bias's derivative is the sum of them
-        return None, None, None, None, *dW[:, :H].chunk(4), *d_table.chunk(4), *d_table.sum(1).chunk(4)
+        return None, None, None, *dW[:, :H].chunk(4), *d_table.chunk(4), *d_table.sum(1).chunk(4)
 
 
 class FastLSTM(LSTM):
-    """lstm.LSTM with other arithmetic: the same parameters, state_dict, outputs, states and gradients.
-
-    precision: the dtype that the recurrence's products are made in, default the weights' own; torch.bfloat16 makes
-    them rougher (gradients off by less than 1 %) and, where the processor has such instructions, faster.
-    """
-
-    def __init__(self, input_size=10, hidden_size=128, num_classes=10, precision=None):
-        super().__init__(input_size, hidden_size, num_classes)
-        self.precision = precision
+    """lstm.LSTM with other arithmetic: the same parameters, state_dict, outputs, states and gradients."""
 
     def through_time(self, digits, every):
         """Run ThroughTime on digits, int64 (batch, time); F.one_hot raises RuntimeError for anything but digits."""
         x, h = (self.W_gx, self.W_ix, self.W_fx, self.W_ox), (self.W_gh, self.W_ih, self.W_fh, self.W_oh)
         weights = [layer.weight for layer in (*h, *x)] + [layer.bias for layer in x]
-        e, precision = F.one_hot(digits, self.input_size).permute(1, 2, 0), self.precision or weights[0].dtype
-        if not (torch.is_grad_enabled() and any(weight.requires_grad for weight in weights)):
-            return ThroughTime.apply(e, every, None, precision, *weights)
-        loan = Loan(digits.shape[1], self.hidden_size, self.input_size, len(digits), weights[0], precision)
-        # Only what the graph has saved holds the loan, so it ends with the backward pass, not with the last use of the
-        # loss: the next training step finds the memory free.
-        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: (tensor, loan), lambda saved: saved[0]):
-            return ThroughTime.apply(e, every, weakref.ref(loan), precision, *weights)
+        keep = torch.is_grad_enabled() and any(weight.requires_grad for weight in weights)
+        return ThroughTime.apply(F.one_hot(digits, self.input_size).permute(1, 2, 0), every, keep, *weights)
 
     def states(self, digits):
         """All hidden and cell states: digits (batch, time) -> (h, c), each (batch, time, hidden_size)."""

@@ -32,12 +32,12 @@ import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 
+import cells
 import dataset
 import train
-from compare import COLOURS, LABELS, seeds_text, source_text
+from cells import CELLS
+from compare import seeds_text, source_text
 from gates import gate_values, plot_gates, survival
-from lstm import LSTM
-from rnn import VanillaRNN
 from sweep import add_run_options, one_run, train_all
 from utils import (
     Parser,
@@ -52,7 +52,6 @@ from utils import (
     save_json,
 )
 
-EQUATIONS = {"lstm": LSTM, "rnn": VanillaRNN}
 BIASED_COLOUR = "#009E73"
 VANISHED = 1000  # a first gradient below a thousandth of the last one counts as vanished
 
@@ -86,7 +85,7 @@ def decay(curve):
 def name_of(run_args):
     """What the run's network is called in figure and results, such as "LSTM, forget bias 1"."""
     bias = "" if run_args.forget_bias is None else f", forget bias {run_args.forget_bias:g}"
-    return LABELS[run_args.cell] + bias
+    return CELLS[run_args.cell].label + bias
 
 
 def plan(args):
@@ -132,8 +131,9 @@ def measure(run_args, state, input_length, trained_on):
     validation batch of that length, and the accuracy there.
     """
     digits, targets = validation(run_args, input_length)
-    fast, rows = network(train.CELLS[run_args.cell], run_args, state), run_args.batch_size
-    model = network(EQUATIONS[run_args.cell], run_args, state).double()
+    kind, _, _ = cells.pick(run_args.cell, run_args.implementation, run_args.hidden_size)
+    fast, rows = network(kind, run_args, state), run_args.batch_size
+    model = network(CELLS[run_args.cell].equations, run_args, state).double()
     curves = gradient_curves(model, digits[:rows], targets[:rows])
     curves = {name: curve.tolist() for name, curve in curves.items()}
     row = {
@@ -207,7 +207,7 @@ def plot_gradients(rows, summary, args, path):
     for axes, trained_on in zip(panels, stages, strict=True):
         for entry in (entry for entry in summary if entry["trained_on"] == trained_on):
             name = entry["network"]
-            colour = COLOURS[entry["cell"]] if name in LABELS.values() else BIASED_COLOUR
+            colour = CELLS[entry["cell"]].colour if name in [cell.label for cell in CELLS.values()] else BIASED_COLOUR
             accuracy = f" (accuracy {entry['validation_accuracy']['median']:.2f})"
             group = [row for row in rows if (row["trained_on"], row["network"]) == (trained_on, name)]
             for state, factor in reversed(entry["decay_a_step"].items()):
@@ -240,7 +240,7 @@ def show_gates(run_args, row, path):
     title = f"{row['network']}, trained on {row['trained_on']} digits, "
     title += f"validation accuracy {row['gates']['validation_accuracy']:.3f}"
     source = f"gradients.py: seed {row['seed']}, reading {palindrome}"
-    plot_gates(gate_values(network(LSTM, run_args, state), digits[:1]), title, path, source)
+    plot_gates(gate_values(network(CELLS["lstm"].equations, run_args, state), digits[:1]), title, path, source)
 
 
 def parse_args(argv=None):

@@ -27,9 +27,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+import cells
 import dataset
 import train
-from compare import COLOURS, LABELS, seeds_text
+from cells import CELLS
+from compare import seeds_text
 from utils import (
     InputError,
     Parser,
@@ -83,7 +85,7 @@ def follow(setting, seed, updates, device="cpu"):
     for fold, held_out in enumerate(draw_folds(seed)):
         kept = torch.ones(len(targets), dtype=torch.bool).index_fill(0, held_out, False).nonzero()[:, 0]
         torch.manual_seed(FOLDS * seed + fold)
-        model = train.CELLS[cell](hidden_size=hidden_size).to(device)
+        model = cells.pick(cell, hidden_size=hidden_size)[0](hidden_size=hidden_size).to(device)
         optimizer = train.OPTIMIZERS[optimizer_name]([train.one_vector(model)], lr=LR)
         epochs = -(-updates * batch_size // len(kept))
         order = torch.cat([kept[torch.randperm(len(kept))] for _ in range(epochs)])[: updates * batch_size].to(device)
@@ -144,7 +146,10 @@ def summarise(setting, answers, accuracy, seeds):
     return {
         "cell": cell,
         "hidden_size": hidden_size,
-        "weights": sum(parameter.numel() for parameter in train.CELLS[cell](hidden_size=hidden_size).parameters()),
+        "weights": sum(
+            parameter.numel()
+            for parameter in cells.pick(cell, hidden_size=hidden_size)[0](hidden_size=hidden_size).parameters()
+        ),
         "optimizer": optimizer,
         "batch_size": batch_size,
         "accuracy_at_budget": spread(right[:, budget].tolist()),
@@ -218,13 +223,13 @@ def plot(rows, args, path):
     for axes, panel in zip(grid.flat, PANELS, strict=True):
         axes.axvline(BUDGET, color="0.4", linestyle="--", linewidth=1, label=f"the report's {BUDGET} updates")
         for cell in SIZES:
-            curve, colour = find(rows, cell, panel=panel)["curve"], COLOURS[cell]
+            curve, colour = find(rows, cell, panel=panel)["curve"], CELLS[cell].colour
             axes.fill_between(looks, curve["min"], curve["max"], color=colour, alpha=0.2, linewidth=0)
-            axes.plot(looks, curve["median"], color=colour, label=f"{LABELS[cell]}, {SIZES[cell][0]} units")
+            axes.plot(looks, curve["median"], color=colour, label=f"{CELLS[cell].label}, {SIZES[cell][0]} units")
             axes.plot(looks, curve["train_median"], color=colour, linestyle=":", linewidth=1.2)
             if panel == REPORT:
                 curve = find(rows, cell, size=1)["curve"]
-                label = f"{LABELS[cell]}, {SIZES[cell][1]} units"
+                label = f"{CELLS[cell].label}, {SIZES[cell][1]} units"
                 axes.plot(looks, curve["median"], color=colour, linestyle="--", linewidth=1.2, label=label)
         name = {"rmsprop": "RMSprop", "adam": "Adam"}[panel[0]]
         axes.set_title(f"{name}, batch {panel[1]}" + ", as in figure 1" * (panel == REPORT))

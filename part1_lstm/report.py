@@ -317,18 +317,24 @@ SECTIONS = [
 
 
 def speed(found):
-    """The ratios of training steps and the shares of their time, as lines of a Markdown table."""
-    lengths = list(found["ratios"]["fast / nn.LSTM"])
-    rows = [(f"time, {name}", [f"{values[n]:.2f}" for n in lengths]) for name, values in found["ratios"].items()]
-    if shares := found.get("shares"):  # of the CPU alone
-        rows += [
-            (f"share, {peer}: {what}", [percent(shares[n][peer][what]) for n in lengths])
-            for peer in shares[lengths[0]]
-            for what in shares[lengths[0]][peer]
-        ]
-    lines = ["| of a training step | " + " | ".join(f"{n} digits" for n in lengths) + " |"]
-    lines += ["| --- |" + " --- |" * len(lengths)]
-    return lines + [f"| {name} | " + " | ".join(values) + " |" for name, values in rows]
+    """The times of training steps over nn.LSTM's, and the peak memory, as lines of Markdown tables."""
+    rows = found["rows"]
+    lengths, peers = (list(dict.fromkeys(row[name] for row in rows)) for name in ("length", "peer"))
+    cells = {(row["peer"], row["threads"], row["length"]): row for row in rows}
+    head = "| " + " | ".join(f"{n} digits" for n in lengths) + " |\n| --- |" + " --- |" * len(lengths)
+    lines = [f"Measured on {found['provenance']['processor']}, torch {found['provenance']['torch']}.", ""]
+    lines += [f"| milliseconds a step (times nn.LSTM's) {head}"]
+    for threads in dict.fromkeys(row["threads"] for row in rows):
+        for peer in peers:
+            values = [cells[peer, threads, n] for n in lengths]
+            told = [f"{row['milliseconds']:.1f} ({row['of_nn_lstm']:.2f})" for row in values]
+            lines.append(f"| {peer}, {threads} thread{'s' * (threads > 1)} | " + " | ".join(told) + " |")
+    if rows[0]["peak_mib"] is not None:
+        lines += ["", f"| peak MiB {head}"]
+        for peer in peers[:-1]:
+            told = [f"{cells[peer, rows[0]['threads'], n]['peak_mib']:.0f}" for n in lengths]
+            lines.append(f"| {peer} | " + " | ".join(told) + " |")
+    return lines
 
 
 def write(claims, results, figures, path):

@@ -21,6 +21,7 @@ from datetime import timedelta
 import torch.distributed as dist
 from tqdm import tqdm
 
+import cells
 import dataset
 import train
 from utils import (
@@ -58,6 +59,7 @@ def add_run_options(parser):
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = 1 if "WORLD_SIZE" in os.environ else usable  # torchrun's processes are workers already
     parser.add_argument("--workers", type=number(int, low=1, high=1024), default=workers, help="runs at the same time")
+    parser.add_argument("--restart", action="store_true", help="train finished runs anew as well")
     train.add_training_options(parser)
     add_common_options(parser)
     parser.set_defaults(threads=1)  # two runs with one thread each get more done than one run with two
@@ -106,12 +108,12 @@ def outcomes(runs, workers, result_only=True):
         pool.shutdown(cancel_futures=True)
 
 
-def train_all(runs, workers, result_only=True):
+def train_all(runs, workers, result_only=True, restart=False):
     """Train the runs that are not finished yet, `workers` at a time; returns all results, in the order of `runs`.
 
-    `result_only` is train.train's: without checkpoints and curves.
+    `result_only` is train.train's: without checkpoints and curves. With `restart` finished runs are trained anew.
     """
-    results = [train.finished(run_args) for run_args in runs]
+    results = [None if restart else train.finished(run_args) for run_args in runs]
     missing = {index: run_args for index, run_args in enumerate(runs) if results[index] is None}
     with tqdm(total=len(runs), initial=len(runs) - len(missing), desc="runs", unit="run") as bar:
         for index, result in outcomes(missing, min(workers, len(missing)) or 1, result_only):
@@ -132,14 +134,14 @@ def exchange():
         raise ConnectionError(message) from None
 
 
-def train_shared(runs, workers):
+def train_shared(runs, workers, restart=False):
     """train_all, under torchrun with the runs shared out: all results on the first process, None on the others."""
     with exchange():
         rank, world = join_ranks(hours=START_HOURS)
     if world == 1:
-        return train_all(runs, workers)
+        return train_all(runs, workers, restart=restart)
     parts = [None] * world if rank == 0 else None
-    own = train_all(runs[rank::world], workers)
+    own = train_all(runs[rank::world], workers, restart=restart)
     with exchange():
         dist.monitored_barrier(timeout=timedelta(hours=END_HOURS))  # unlike a gather it names who is missing
         dist.gather_object(own, parts)
@@ -152,6 +154,19 @@ def train_shared(runs, workers):
     return results
 
 
+def announce(runs, args):
+    """Print how many of `runs` will be trained, how many are finished, by which code, and where equations train."""
+    known = [None if args.restart else train.finished(run_args) for run_args in runs]
+    print(f"{known.count(None)} of {len(runs)} runs will be trained, the others are finished")
+    pairs = zip(runs, known, strict=True)
+    old = sum(1 for run_args, result in pairs if result and result.get("code") != cells.code_digest(run_args.cell))
+    if old:
+        print(f"{old} of the finished runs come from other code than the present one; --restart trains them anew")
+    for name in dict.fromkeys(run_args.cell for run_args in runs):
+        if told := cells.pick(name, args.implementation, args.hidden_size)[2]:
+            print(told)
+
+
 def train_sweep(args, runs):
     """Train what is missing of `runs`, with OUT_DIR/compare held.
 
@@ -162,10 +177,9 @@ def train_sweep(args, runs):
     first = int(os.environ.get("RANK", 0)) == 0
     if first:
         make_folder(args.figures_dir)
-        missing = sum(train.finished(run_args) is None for run_args in runs)
-        print(f"{missing} of {len(runs)} runs are missing and will be trained, the others are finished")
+        announce(runs, args)
     with hold(args.out_dir / "compare") if first else nullcontext():
-        results = train_shared(runs, args.workers)
+        results = train_shared(runs, args.workers, args.restart)
     if not first:
         return None, None
     config = {name: value for name, value in vars(args).items() if name not in ("out_dir", "figures_dir")}

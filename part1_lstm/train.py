@@ -36,9 +36,9 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
+import cells
 import dataset
-from fast_lstm import FastLSTM
-from fast_rnn import FastRNN
+from cells import CELLS
 from utils import (
     InputError,
     Parser,
@@ -54,8 +54,6 @@ from utils import (
     save_json,
 )
 
-CELLS = {"lstm": FastLSTM, "rnn": FastRNN}  # the numbers of lstm.py and rnn.py, in less time
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 OPTIMIZERS = {"rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam}
 PROTOCOLS = ["split", "fresh"]
 FRESH_EPOCH = 100  # updates that count as an epoch under --protocol fresh, and batches behind its accuracy
@@ -91,10 +89,11 @@ def add_training_options(parser):
     )
     parser.add_argument("--data-seed", type=number(int, low=0), default=42, help="draws the palindromes")
     parser.add_argument(
-        "--precision",
-        choices=sorted(PRECISIONS),
-        default="fp32",
-        help="of the LSTM's matrix products; bf16 is faster where the processor has it (benchmark.py tells)",
+        "--implementation",
+        choices=cells.IMPLEMENTATIONS,
+        default="auto",
+        help="equations: lstm.py step by step; fast: the same with the backward pass by hand; "
+        "auto: the fast one if it gives the numbers of the equations",
     )
 
 
@@ -147,8 +146,8 @@ def run_name(args):
     """The name of the run's folder, such as lstm_T25_rmsprop_seed0 or lstm_T25_rmsprop_fresh_bias1_seed0."""
     fresh = "_fresh" if args.protocol == "fresh" else ""
     bias = "" if args.forget_bias is None else f"_bias{args.forget_bias:g}"
-    precision = "" if args.precision == "fp32" else f"_{args.precision}"
-    return f"{args.cell}_T{args.input_length}_{args.optimizer}{fresh}{bias}{precision}_seed{args.seed}"
+    own = "".join(f"_{word}" for word in (args.implementation, args.matmul_precision) if word != "auto")
+    return f"{args.cell}_T{args.input_length}_{args.optimizer}{fresh}{bias}{own}_seed{args.seed}"
 
 
 def check(args):
@@ -169,12 +168,11 @@ def most_epochs(args):
     return args.updates // FRESH_EPOCH if args.protocol == "fresh" else args.epochs
 
 
-def build(args):
-    """The untrained network of a run, on the CPU: --seed fixes its weights."""
+def build(args, kind=None):
+    """The untrained network of a run, of the class `kind`, on the CPU: --seed fixes its weights."""
     torch.manual_seed(args.seed)
-    model = CELLS[args.cell](hidden_size=args.hidden_size)
-    if args.cell == "lstm":  # the RNN's products always stay in fp32
-        model.precision = PRECISIONS[args.precision]
+    kind = kind or cells.pick(args.cell, args.implementation, args.hidden_size)[0]
+    model = kind(hidden_size=args.hidden_size)
     if args.forget_bias is not None:
         torch.nn.init.constant_(model.W_fx.bias, args.forget_bias)  # the bias b_f of equation (3)
     return model
@@ -210,7 +208,7 @@ def one_vector(model):
 
 def update(model, vector, optimizer, loss, clip):
     """Backward pass, clipping and update: `optimizer` is one over `vector`, see one_vector. Returns the norm before."""
-    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    gradients = torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)
     vector.grad = torch.cat([gradient.flatten() for gradient in gradients])
     norm = torch.nn.utils.clip_grad_norm_(vector, clip)  # the gradient exists, and no step has used it
     optimizer.step()
@@ -261,7 +259,9 @@ def plot_curve(history, config, path):
 
 
 def restore(path, args, model, optimizer, shuffle, device):
-    """Put the checkpoint's state into model, optimizer and generators; return its history and the seconds spent.
+    """Put the checkpoint's state into model, optimizer and generators.
+
+    Returns its history, the seconds spent and the digest of the code that trained it.
 
     Raises InputError if the file is missing or damaged, or if an option contradicts it (--epochs, or --updates
     under the other protocol, may be another, as long as it is not below what is done).
@@ -277,7 +277,7 @@ def restore(path, args, model, optimizer, shuffle, device):
             optimizer.load_state_dict(checkpoint["optimizer"])
             torch.set_rng_state(checkpoint["rng"]["torch"].cpu())
             shuffle.set_state(checkpoint["rng"]["shuffle"].cpu())
-            return history, checkpoint["seconds"]
+            return history, checkpoint["seconds"], checkpoint["code"]
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise InputError(f"{path}: its contents are not those of such a run ({reason})") from None
@@ -313,12 +313,18 @@ def train(args, progress=True, result_only=False):
     data = dataset.load(args.input_length, args.total_len, args.train_portion, args.data_seed, args.seed, device)
     (digits, targets), validation, test = data["train"], data["validation"], data["test"]
 
-    model = build(args).to(device)
+    kind, implementation, told = cells.pick(args.cell, args.implementation, args.hidden_size)
+    if progress and told:
+        print(told)
+    code = cells.code_digest(args.cell)
+    model = build(args, kind).to(device)
     optimizer = OPTIMIZERS[args.optimizer]([one_vector(model)], lr=args.lr)
     shuffle = torch.Generator().manual_seed(args.seed)  # on the CPU: the same batches on every device
     history = []
     if args.resume:
-        history, seconds = restore(checkpoint_path, args, model, optimizer, shuffle, device)
+        history, seconds, trained_by = restore(checkpoint_path, args, model, optimizer, shuffle, device)
+        if progress and trained_by != code:
+            print(f"{checkpoint_path}: the code has changed since; the epochs from here on are of the new code")
         start -= seconds
 
     def ended():
@@ -340,6 +346,7 @@ def train(args, progress=True, result_only=False):
             "history": history,
             "seconds": time.perf_counter() - start,
             "config": config,
+            "code": code,
         }
         save_checkpoint(checkpoint_path, checkpoint)
 
@@ -402,6 +409,8 @@ def train(args, progress=True, result_only=False):
             "reached": accuracy >= args.stop_at,
             "rows": counts,
             "seconds": time.perf_counter() - start,
+            "implementation": implementation,
+            "code": code,
             "config": config,
             "provenance": origin,
         }

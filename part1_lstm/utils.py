@@ -146,19 +146,21 @@ def matmul_precision(name, device):
     if abilities.get("amx_fp16"):
         works |= {"high"}
     if name == "auto":
-        return "medium" if "medium" in works and device == "cpu" and made_by_amd() else "highest"
+        return "medium" if "medium" in works and device == "cpu" and "AuthenticAMD" in processor() else "highest"
     if name not in works:
         told = f"this machine's {device}, which knows: auto, {', '.join(sorted(works))}"
         raise InputError(f"--matmul-precision {name} has no effect on {told}")
     return name
 
 
-def made_by_amd():
-    """Whether the processor is AMD's."""
+def processor():
+    """The maker and model of the CPU, as the system names them."""
     try:
-        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
-        return "AuthenticAMD" in platform.processor()
+        return platform.processor()
+    found = dict(line.replace("\t", "").split(": ", 1) for line in lines if ": " in line)
+    return f"{found.get('vendor_id', '')} {found.get('model name', platform.machine())}".strip()
 
 
 def join_ranks(device=None, hours=240):
@@ -302,6 +304,7 @@ def provenance(device):
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"{device.type} ({platform.machine()})",
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "matmul_precision": torch.get_float32_matmul_precision(),
         "git_commit": commit,

@@ -150,7 +150,7 @@ def save_section(args, section, entries, summaries, pooled, headlines):
         ],
         "pooled": pooled,
         "spread": spread,
-        "provenance": utils.provenance(utils.pick_device(args.device)),
+        "provenance": utils.provenance(utils.pick_device(args)),
     }
     path = args.out_dir / "latent_study.json"
     sections = json.loads(path.read_text()) if path.exists() else {}

@@ -144,22 +144,22 @@ def sums(results):
 
 
 def speed(results):
-    """Milliseconds of a training step."""
+    """A training step, from the usual script to train.py, one change a rung."""
+    found = results["benchmark"]
+    cells = {(row["arch"], row["threads"], row["rung"]): row for row in found["rows"]}
+    columns = list(dict.fromkeys(key[:2] for key in cells))
     rows = []
-    for arch, found in results["benchmark"]["archs"].items():
-        times, ratios = found["milliseconds_a_step"], found["ratios"]
-        rows.append([arch, *(f"{times[name]:.1f}" for name in ("usual", "fp32", "bf16", "products", "products bf16"))])
-        rows[-1] += [f"{ratios[name]:.1f}" for name in ("usual / fp32", "usual / bf16")]
-    head = ["discriminator", "usual loop (ms)", "ours, fp32", "ours, bf16", "products alone, fp32", "bf16"]
-    lines = table([*head, "usual / fp32", "usual / bf16"], rows)
-    shares = [
-        {"discriminator": arch, "precision": precision} | {kind: percent(share) for kind, share in parts.items()}
-        for arch, found in results["benchmark"]["archs"].items()
-        for precision, parts in found.get("shares", {}).items()  # of a CPU alone
-    ]
-    if shares:
-        lines += ["", "Where the time goes:", "", *table(list(shares[0]), [list(row.values()) for row in shares])]
-    return lines
+    for rung in dict.fromkeys(key[2] for key in cells):
+        values = [cells[(*column, rung)] for column in columns]
+        rows.append([rung, *(f"{row['milliseconds']:.1f} ({row['times_the_usual']:.2f})" for row in values)])
+        rows[-1].append("" if values[0]["peak_mib"] is None else f"{values[0]['peak_mib']:.0f}")
+    head = [f"{arch} D, {threads} thread{'s' * (threads > 1)}" for arch, threads in columns]
+    where = found["provenance"]
+    told = (
+        "Milliseconds a step (in brackets how many times as fast as the usual script); peak MiB of the first column. "
+    )
+    told += f"Each line has the change of the one above as well, train.py's own lines apart. {where['processor']}, "
+    return [f"{told}torch {where['torch']}.", "", *table(["", *head, "peak MiB"], rows)]
 
 
 # Title, figure, script, what it shows and what it does not, the numbers and the result that they come from.

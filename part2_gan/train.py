@@ -188,7 +188,8 @@ def train_step(gan, adams, real, z, args):
 def descend(loss, network, adam):
     """One step of `adam` down the gradient of `loss` by the parameters of `network`; returns that gradient."""
     parameters = list(network.parameters())
-    gradients = torch.autograd.grad(loss, parameters)  # of this network alone: the other one's are not computed
+    # Of this network alone: the other one's are not computed. An unused parameter has a gradient of 0.
+    gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
     average(gradients)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient

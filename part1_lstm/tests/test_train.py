@@ -28,7 +28,7 @@ def state_of(folder):
 
 def small_problem(rows=300):
     torch.manual_seed(0)
-    model = train.CELLS["lstm"](hidden_size=8)
+    model = train.CELLS["lstm"].fast(hidden_size=8)
     return model, *dataset.load(6, 1000)["train"], torch.randperm(800)[:rows]
 
 
@@ -55,7 +55,7 @@ def test_gradient_is_clipped_between_backward_and_step(clip):
 def test_update_of_one_vector_is_the_usual_update(cell, name):
     """Clipped and unclipped steps; the parameters stay parts of the vector when weights are loaded."""
     torch.manual_seed(0)
-    usual = train.CELLS[cell](hidden_size=8)
+    usual = train.CELLS[cell].fast(hidden_size=8)
     digits = torch.randint(10, (20, 5))
     for clip in (1e-2, 1e2):
         model = copy.deepcopy(usual)

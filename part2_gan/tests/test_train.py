@@ -296,6 +296,6 @@ def test_a_matmul_precision_without_effect_is_refused(monkeypatch):
     assert utils.matmul_precision("auto", "cpu") == "highest"
     monkeypatch.setattr(utils, "cpu_abilities", lambda: dict.fromkeys(["avx512_bw", "avx512_dq", "avx512_vl"], True))
     assert utils.matmul_precision("medium", "cpu") == "medium"
-    for amd, chosen in (True, "medium"), (False, "highest"):
-        monkeypatch.setattr(utils, "made_by_amd", lambda amd=amd: amd)
+    for maker, chosen in ("AuthenticAMD", "medium"), ("GenuineIntel", "highest"):
+        monkeypatch.setattr(utils, "processor", lambda maker=maker: f"{maker} 9000")
         assert utils.matmul_precision("auto", "cpu") == chosen
