@@ -129,18 +129,24 @@ def gradient_penalty(real_logits, real):
     return slope.square().sum(1).mean() / 2
 
 
-def generator_gradient_norms(generator, discriminator, z):
-    """The norm of the gradient by G's parameters that each loss of G has at these weights: {kind: float}.
+def generator_gradients(generator, discriminator, batches):
+    """The gradient by G's parameters that each loss of G has at these weights: {kind: {"norm", "coherence"}}.
 
-    z (batch, latent_dim). The networks are copied and stay as they are, BatchNorm's running statistics included.
+    Of latents `batches` (n, batch, latent_dim): the mean norm of the n gradients, and the norm of their mean divided by
+    it, which is 1 where all batches agree and about 1 / sqrt(n) where they have nothing in common. The networks are
+    copied and stay as they are, BatchNorm's running statistics included.
     """
     generator, discriminator = copy.deepcopy((generator, discriminator))
-    logits, weights = discriminator(generator(z)), list(generator.parameters())
-    norms = {}
-    for kind in GENERATOR_LOSSES:
-        gradients = torch.autograd.grad(generator_loss(logits, kind), weights, retain_graph=True)
-        norms[kind] = torch.cat([gradient.flatten() for gradient in gradients]).norm().item()
-    return norms
+    weights = list(generator.parameters())
+    gradients = {kind: [] for kind in GENERATOR_LOSSES}
+    for z in batches:
+        logits = discriminator(generator(z))
+        for kind, found in gradients.items():
+            parts = torch.autograd.grad(generator_loss(logits, kind), weights, retain_graph=True)
+            found.append(torch.cat([part.flatten() for part in parts]))
+    norms = {kind: torch.stack(found).norm(dim=1).mean() for kind, found in gradients.items()}
+    means = {kind: torch.stack(found).mean(0).norm() for kind, found in gradients.items()}
+    return {kind: {"norm": norms[kind].item(), "coherence": (means[kind] / norms[kind]).item()} for kind in gradients}
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ the same units in the same row of every share. Rank 0 writes.
 
 import argparse
 import contextlib
+import hashlib
 import json
 import math
 import time
@@ -48,7 +49,7 @@ from gan import (
     Discriminator,
     Generator,
     discriminator_loss,
-    generator_gradient_norms,
+    generator_gradients,
     generator_loss,
     gradient_penalty,
     sample,
@@ -266,13 +267,16 @@ def train(args, position=0):
     config = {name: value for name, value in vars(args).items() if name not in NOT_CONFIG}
     config["grid_epochs"] = list(args.grid_epochs)
     device = utils.pick_device(args)
+    images, _ = dataset.load(args)
+    # What a run's bits depend on as well: a run goes on with the same images and the same number of processes alone.
+    config["images"] = hashlib.sha256(images.numpy()).hexdigest()[:16]
+    config["processes"] = dist.get_world_size() if dist.is_initialized() else 1
     if args.precision == "bf16" and not multiplies_bf16(device):
         raise utils.InputError(f"--precision bf16: this {device.type} has no bf16 products; use --precision fp32")
     checkpoint = load_run(folder, config) if args.resume else None
     if checkpoint and (folder / "result.json").exists():
         return json.loads((folder / "result.json").read_text())
 
-    images, _ = dataset.load(args)
     if len(images) < args.batch_size:
         raise utils.InputError(f"--batch-size {args.batch_size} is larger than the {len(images)} training images")
     images = images.to(device)
@@ -288,12 +292,12 @@ def train(args, position=0):
         mean = get_ema_multi_avg_fn(args.ema**AVERAGE_EVERY)
         averaged = parts["averaged"] = AveragedModel(generator, multi_avg_fn=mean, use_buffers=True)
     if checkpoint:
-        restore(folder / "checkpoint.pt", checkpoint, parts, state)
+        restore(folder / "checkpoint.pt", checkpoint, parts, state, device)
     before = state["seconds"]
 
     def save():
         states = {name: part.state_dict() for name, part in parts.items()}
-        data = {"kind": "gan", "config": config, "rng": rng_state(), **state, **states}
+        data = {"kind": "gan", "config": config, "rng": rng_state(device), **state, **states}
         utils.save_checkpoint(folder / "checkpoint.pt", data)
 
     writes = not dist.is_initialized() or dist.get_rank() == 0
@@ -316,15 +320,15 @@ def train(args, position=0):
             for group in adams[0].param_groups + adams[1].param_groups:
                 group["lr"] = args.lr * min(1, falling)
             rows = train_epoch(gan, adams, images, args, averaged)
-            check_finite(rows, epoch, folder)
+            check_finite(rows, gan, epoch, folder)
             state["epoch"], state["seconds"] = epoch, before + time.perf_counter() - started
             state["history"] = torch.cat([state["history"], rows])
             drawer = averaged.module if averaged else generator
             if epoch in args.grid_epochs or epoch == args.epochs:
                 state["samples"][epoch] = to_bytes(sample(drawer, fixed_z))
             if measure and (epoch % args.evaluate_every == 0 or epoch == args.epochs):
-                norms = {"g_grad_norms": gradient_norms(gan, args.seed)}
-                state["quality"].append({"epoch": epoch, **measure(drawer), **norms})
+                gradients = {"g_gradients": gradients_of_generator(gan, args)}
+                state["quality"].append({"epoch": epoch, **measure(drawer), **gradients})
             if writes:
                 save()
             means = zip(HISTORY, rows.mean(0).tolist(), strict=True)
@@ -332,12 +336,12 @@ def train(args, position=0):
         return finish(folder, config, state, device) if writes else None
 
 
-def gradient_norms(gan, seed, count=1024):
-    """generator_gradient_norms of `gan`, in training mode, for `count` latents of their own random stream."""
+def gradients_of_generator(gan, args, batches=16):
+    """generator_gradients of `gan`, in training mode, for batches of latents of their own random stream."""
     device = next(gan[0].parameters()).device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(10_000 + seed)
-        return generator_gradient_norms(*gan, torch.randn(count, LATENT_DIM, device=device))
+        torch.manual_seed(10_000 + args.seed)
+        return generator_gradients(*gan, torch.randn(batches, args.batch_size, LATENT_DIM, device=device))
 
 
 def multiplies_bf16(device):
@@ -362,16 +366,26 @@ def meter(args, device):
     return lambda generator: metrics.quality(generator, classifier, reference, seed=10_000 + args.seed)
 
 
-def check_finite(rows, epoch, folder):
-    """Stop a run whose losses or gradients are no longer numbers, before it overwrites its good checkpoint."""
+def check_finite(rows, gan, epoch, folder):
+    """Stop a run whose losses, gradients or parameters are NaN or infinite, before they overwrite its checkpoint."""
     bad = (~rows.isfinite().all(1)).nonzero()
     if len(bad):
         step = bad[0].item()
         values = ", ".join(f"{name} {value:.4g}" for name, value in zip(HISTORY, rows[step].tolist(), strict=True))
+    else:  # the last update is in no row
+        step = len(rows) - 1
+        broken = [name for network in gan for name, tensor in network.state_dict().items() if not finite(tensor)]
+        values = f"{', '.join(broken[:3])} not finite after the update"
+    if len(bad) or broken:
         raise FloatingPointError(
             f"epoch {epoch}, step {step + 1}: {values}; try a smaller --lr. "
             f"The last good state, if there is one, is {folder / 'checkpoint.pt'}"
         )
+
+
+def finite(tensor):
+    """Whether no entry of the tensor is NaN or infinite."""
+    return tensor.isfinite().all().item()
 
 
 def draw_samples(grids, size):
@@ -458,7 +472,7 @@ def load_run(folder, config):
     return checkpoint
 
 
-def restore(path, checkpoint, parts, state):
+def restore(path, checkpoint, parts, state, device):
     """Put a run's checkpoint back into its networks and optimizers `parts`, its `state` and the random generators.
 
     Raises utils.InputError if something is missing or does not fit.
@@ -467,17 +481,18 @@ def restore(path, checkpoint, parts, state):
         for name, part in parts.items():
             part.load_state_dict(checkpoint[name])
         state |= {name: checkpoint[name] for name in state}
-        torch.set_rng_state(checkpoint["rng"]["cpu"])
-        if torch.cuda.is_available() and checkpoint["rng"]["cuda"]:
-            torch.cuda.set_rng_state_all(checkpoint["rng"]["cuda"])
+        torch.set_rng_state(checkpoint["rng"]["cpu"].cpu())
+        if device.type != "cpu" and checkpoint["rng"]["device"] is not None:
+            {"cuda": torch.cuda, "mps": torch.mps}[device.type].set_rng_state(checkpoint["rng"]["device"].cpu())
     except (KeyError, ValueError, RuntimeError) as error:
         reason = str(error).split("\n")[0][:120]
         raise utils.InputError(f"{path}: this checkpoint does not fit the run it should resume ({reason})") from None
 
 
-def rng_state():
-    """The states of torch's random generators, for a checkpoint."""
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+def rng_state(device):
+    """The states of torch's random generators that a run on `device` draws from, for a checkpoint."""
+    own = {"cuda": torch.cuda, "mps": torch.mps}.get(device.type)
+    return {"cpu": torch.get_rng_state(), "device": own and own.get_rng_state()}
 
 
 def to_bytes(images):
