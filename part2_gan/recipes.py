@@ -41,7 +41,6 @@ RECIPES = {
     "wide": ("... and the wide D", WIDE),
     "average": ("... and average of G (.999)", AVERAGE),
     "longer_average": ("+ average .9997", [*WIDE, "--ema", "0.9997"]),
-    "fp32": ("+ single precision", [*AVERAGE, "--precision", "fp32"]),
     "smoothing": ("+ label smoothing .1", [*AVERAGE, "--label-smoothing", "0.1"]),
     "dropout": ("+ dropout .3 in D", [*AVERAGE, "--dropout", "0.3"]),
     "beta1": ("+ Adam's beta1 0", [*AVERAGE, "--beta1", "0"]),

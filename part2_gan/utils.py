@@ -290,7 +290,7 @@ def save_figure(figure, path, source, data):
         figure.suptitle(f"{TITLES[data]}", color="firebrick", fontweight="bold")
     commit, clean = git_state()
     drawn = f"; drawn by commit {commit[:7]}{'' if clean else ' with changes'}" if commit else ""
-    source = textwrap.fill(source + drawn, int(21 * figure.get_figwidth()))
+    source = textwrap.fill(source + drawn, int(20 * figure.get_figwidth()))
     figure.supxlabel(source, x=0.005, ha="left", fontsize=6.5, color="0.35")
     with written_whole(path) as temporary:
         figure.savefig(temporary)
