@@ -48,6 +48,7 @@ from utils import (
     number,
     pick_device,
     provenance,
+    refuse_second_start,
     run,
     save_checkpoint,
     save_figure,
@@ -129,6 +130,7 @@ def parse_args(argv=None):
     add_updates_option(parser)
     add_training_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    parser.add_argument("--restart", action="store_true", help="train anew where a run lies, in its place")
     add_common_options(parser, figures=False)
     return parser.parse_args(argv)
 
@@ -138,7 +140,14 @@ def settings(args):
 
     Of --epochs and --updates only the one that the protocol heeds.
     """
-    elsewhere = {"resume", "device", "threads", "out_dir", "epochs" if args.protocol == "fresh" else "updates"}
+    elsewhere = {
+        "resume",
+        "restart",
+        "device",
+        "threads",
+        "out_dir",
+        "epochs" if args.protocol == "fresh" else "updates",
+    }
     return {name: value for name, value in vars(args).items() if name not in elsewhere}
 
 
@@ -424,6 +433,7 @@ def train(args, progress=True, result_only=False):
 def main(argv=None):
     """Run from the command line and print the outcome."""
     args = parse_args(argv)
+    refuse_second_start(args, args.out_dir / run_name(args))
     result = train(args)
     test = "none exist" if result["test_accuracy"] is None else f"{result['test_accuracy']:.4f}"
     measured = "best validation accuracy" if args.protocol == "split" else f"mean of the last {FRESH_EPOCH} batches"

@@ -197,6 +197,15 @@ def make_folder(folder):
         raise InputError(f"{folder}: nothing can be written in this folder; name another one")
 
 
+def refuse_second_start(args, folder):
+    """Raise InputError if a run lies in `folder`, finished or not, and neither --resume nor --restart was given."""
+    if args.resume and args.restart:
+        raise InputError("--resume and --restart: give one of them")
+    there = any((folder / name).exists() for name in ("checkpoint.pt", "result.json"))
+    if there and not (args.resume or args.restart):
+        raise InputError(f"{folder}: a run lies here already; --resume goes on with it, --restart trains it anew")
+
+
 @contextmanager
 def hold(folder):
     """Make `folder` and keep other runs out of it until the block ends.

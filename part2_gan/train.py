@@ -62,7 +62,18 @@ AVERAGE_EVERY = 4  # steps: the running average of G's weights costs a quarter, 
 GRID_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200)
 EPOCHS = {"initial": 50, "balanced": 200}  # the report's
 SCHEMES = ("alternating", "simultaneous", "g-first")
-NOT_CONFIG = {"classifier", "recipe", "resume", "out_dir", "figures_dir", "data_dir", "device", "threads", "name"}
+NOT_CONFIG = {
+    "classifier",
+    "recipe",
+    "resume",
+    "restart",
+    "out_dir",
+    "figures_dir",
+    "data_dir",
+    "device",
+    "threads",
+    "name",
+}
 # What a recipe changes in the defaults of the options, which are those of "written".
 RECIPES = {
     "written": {},  # the report's text; where it is silent torch's defaults and the textbook's alternating updates
@@ -114,6 +125,7 @@ def parse_args(argv=None):
     add("--classifier", type=Path, help="the reader of digits for it (default: the one in the repo)")
     add("--name", type=folder_name, help="the run's folder (default: the recipe, what differs from it, the seed)")
     add("--resume", action="store_true", help="go on from the run's checkpoint")
+    add("--restart", action="store_true", help="train anew where a run lies, in its place")
     dataset.add_data_options(parser)
     utils.add_common_options(parser)
     args = parser.parse_args(argv)
@@ -523,6 +535,7 @@ def load_generator(path, device):
 
 def main():
     args = parse_args()
+    utils.refuse_second_start(args, args.out_dir / args.name)
     rank, _ = utils.join_ranks(utils.pick_device(args))
     result = train(args)
     if dist.is_initialized():

@@ -323,7 +323,7 @@ def test_second_run_in_the_same_folder(tmp_path, monkeypatch, capsys):
     with utils.hold(tmp_path / NAME), utils.hold(tmp_path / "compare"):
         before = snapshot(tmp_path)
         for main, options, folder in (
-            (train.main, [*TINY, "--out-dir", tmp_path, "--epochs", "2"], NAME),
+            (train.main, [*TINY, "--out-dir", tmp_path, "--epochs", "2", "--restart"], NAME),
             (train.main, [*TINY, "--out-dir", tmp_path, "--epochs", "2", "--resume"], NAME),
             (compare.main, sweep, "compare"),
         ):

@@ -324,3 +324,19 @@ def test_launch_from_another_folder(tmp_path):
     assert answer.returncode == 0, answer.stderr
     assert "Traceback" not in answer.stderr
     assert (tmp_path / "out" / "lstm_T5_rmsprop_seed0" / "result.json").exists()
+
+
+def test_a_second_start_changes_nothing(tmp_path, capsys):
+    """Finished or not, with the same options or others: one line that names both ways on."""
+    options = [*TINY, "--out-dir", str(tmp_path), "--epochs", "1"]
+    train.main(options)
+    for lost in (None, "result.json"):
+        if lost:
+            next(tmp_path.rglob(lost)).unlink()
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        for more in ([], ["--lr", "0.5"], ["--resume", "--restart"]):
+            with pytest.raises(utils.InputError, match="--resume.*--restart"):
+                train.main([*options, *more])
+        assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    train.main([*options, "--restart", "--lr", "0.5"])
+    assert "reach" in capsys.readouterr().out

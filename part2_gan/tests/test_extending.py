@@ -79,7 +79,7 @@ def test_an_edit_of_a_loss_or_an_activation_takes_effect(copy):
     begin, end = text.index("    real_loss = F.softplus"), text.index("def generator_loss")
     for edited in text, text[:begin] + hinge + text[end:], text.replace("SLOPE = 0.2", "SLOPE = 0.0"):
         (copy / "gan.py").write_text(edited)
-        start(copy / "train.py", *RUN, "--epochs", "1")
+        start(copy / "train.py", *RUN, "--epochs", "1", "--restart")
         found.append(weights_of(copy)["discriminator"]["layers.0.weight"])
     assert not torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])

@@ -299,3 +299,23 @@ def test_a_matmul_precision_without_effect_is_refused(monkeypatch):
     for maker, chosen in ("AuthenticAMD", "medium"), ("GenuineIntel", "highest"):
         monkeypatch.setattr(utils, "processor", lambda maker=maker: f"{maker} 9000")
         assert utils.matmul_precision("auto", "cpu") == chosen
+
+
+def test_a_second_start_changes_nothing(tmp_path, monkeypatch):
+    """Finished or not, with the same options or others: one line that names both ways on."""
+    run_of(tmp_path, "--epochs", "1")
+    start = ["train.py", *TINY, "--out-dir", str(tmp_path), "--name", "run", "--epochs", "1"]
+    for lost in (None, "result.json", "checkpoint.pt"):
+        if lost == "checkpoint.pt":
+            (tmp_path / "run" / "checkpoint.pt").rename(tmp_path / "run" / "result.json")
+        elif lost:
+            (tmp_path / "run" / lost).unlink()
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        for more in ([], ["--lr", "0.5"], ["--resume", "--restart"]):
+            monkeypatch.setattr("sys.argv", [*start, *more])
+            with pytest.raises(utils.InputError, match="--resume.*--restart"):
+                train.main()
+        assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.setattr("sys.argv", [*start, "--restart", "--lr", "0.5"])
+    train.main()
+    assert utils.load_checkpoint(tmp_path / "run" / "checkpoint.pt", "gan")["config"]["lr"] == 0.5
