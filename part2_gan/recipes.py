@@ -50,7 +50,7 @@ RECIPES = {
 }
 GRID_CELLS = {"as_reported": ("balanced", 0.4, 0.8), "eps": ("balanced", 0.4, 1e-5), "wide": ("initial", 0.0, 1e-5)}
 COLOURS = ["#000000", "#999999", "#0072B2", "#D55E00", "#009E73", "#CC79A7"]
-COLOURS += ["#E69F00", "#56B4E9", "#882255", "#44AA99", "#DDCC77", "#AA4499"]
+COLOURS += ["#E69F00", "#56B4E9", "#882255", "#44AA99", "#DDCC77"]
 COLOURS = dict(zip(RECIPES, COLOURS, strict=True))
 # name: what it is, and the options of train.py
 FINAL = {"report": ("the report's recipe", ["--bn-eps", "0.8"]), "best": ("--recipe best", ["--recipe", "best"])}
