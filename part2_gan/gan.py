@@ -138,15 +138,18 @@ def generator_gradients(generator, discriminator, batches):
     """
     generator, discriminator = copy.deepcopy((generator, discriminator))
     weights = list(generator.parameters())
-    gradients = {kind: [] for kind in GENERATOR_LOSSES}
+    totals, norms = (dict.fromkeys(GENERATOR_LOSSES, 0) for _ in range(2))
     for z in batches:
         logits = discriminator(generator(z))
-        for kind, found in gradients.items():
+        for kind in GENERATOR_LOSSES:
             parts = torch.autograd.grad(generator_loss(logits, kind), weights, retain_graph=True)
-            found.append(torch.cat([part.flatten() for part in parts]))
-    norms = {kind: torch.stack(found).norm(dim=1).mean() for kind, found in gradients.items()}
-    means = {kind: torch.stack(found).mean(0).norm() for kind, found in gradients.items()}
-    return {kind: {"norm": norms[kind].item(), "coherence": (means[kind] / norms[kind]).item()} for kind in gradients}
+            gradient = torch.cat([part.flatten() for part in parts])
+            totals[kind] = totals[kind] + gradient
+            norms[kind] = norms[kind] + gradient.norm()
+    return {
+        kind: {"norm": (norms[kind] / len(batches)).item(), "coherence": (totals[kind].norm() / norms[kind]).item()}
+        for kind in GENERATOR_LOSSES
+    }
 
 
 @torch.no_grad()

@@ -61,6 +61,7 @@ HISTORY = ("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy", "g_grad_norm")
 AVERAGE_EVERY = 4  # steps: the running average of G's weights costs a quarter, and is the same to the eye
 GRID_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200)
 EPOCHS = {"initial": 50, "balanced": 200}  # the report's
+ACCELERATORS = {"cuda": torch.cuda, "mps": torch.mps}  # with random states of their own
 SCHEMES = ("alternating", "simultaneous", "g-first")
 NOT_CONFIG = {
     "classifier",
@@ -279,16 +280,25 @@ def train(args, position=0):
     config = {name: value for name, value in vars(args).items() if name not in NOT_CONFIG}
     config["grid_epochs"] = list(args.grid_epochs)
     device = utils.pick_device(args)
-    images, _ = dataset.load(args)
-    # What a run's bits depend on as well: a run goes on with the same images and the same number of processes alone.
-    config["images"] = hashlib.sha256(images.numpy()).hexdigest()[:16]
-    config["processes"] = dist.get_world_size() if dist.is_initialized() else 1
     if args.precision == "bf16" and not multiplies_bf16(device):
         raise utils.InputError(f"--precision bf16: this {device.type} has no bf16 products; use --precision fp32")
     checkpoint = load_run(folder, config) if args.resume else None
     if checkpoint and (folder / "result.json").exists():
         return json.loads((folder / "result.json").read_text())
 
+    images, _ = dataset.load(args)
+    # A run's bits depend on these as well, which no option names.
+    origin = {
+        "images": hashlib.sha256(images.numpy()).hexdigest()[:16],
+        "processes": dist.get_world_size() if dist.is_initialized() else 1,
+    }
+    for name, value in origin.items() if checkpoint else ():
+        if checkpoint["config"].get(name) != value:
+            raise utils.InputError(
+                f"{folder}: this run has {name} {checkpoint['config'].get(name)} and cannot go on with {value}; "
+                "--restart trains it anew"
+            )
+    config |= origin
     if len(images) < args.batch_size:
         raise utils.InputError(f"--batch-size {args.batch_size} is larger than the {len(images)} training images")
     images = images.to(device)
@@ -381,23 +391,19 @@ def meter(args, device):
 def check_finite(rows, gan, epoch, folder):
     """Stop a run whose losses, gradients or parameters are NaN or infinite, before they overwrite its checkpoint."""
     bad = (~rows.isfinite().all(1)).nonzero()
+    tensors = [(name, tensor) for network in gan for name, tensor in network.state_dict().items()]
+    broken = [name for name, tensor in tensors if not tensor.isfinite().all()]
     if len(bad):
         step = bad[0].item()
         values = ", ".join(f"{name} {value:.4g}" for name, value in zip(HISTORY, rows[step].tolist(), strict=True))
-    else:  # the last update is in no row
-        step = len(rows) - 1
-        broken = [name for network in gan for name, tensor in network.state_dict().items() if not finite(tensor)]
-        values = f"{', '.join(broken[:3])} not finite after the update"
-    if len(bad) or broken:
-        raise FloatingPointError(
-            f"epoch {epoch}, step {step + 1}: {values}; try a smaller --lr. "
-            f"The last good state, if there is one, is {folder / 'checkpoint.pt'}"
-        )
-
-
-def finite(tensor):
-    """Whether no entry of the tensor is NaN or infinite."""
-    return tensor.isfinite().all().item()
+    elif broken:  # by the last update, which is in no row
+        step, values = len(rows) - 1, f"{', '.join(broken[:3])} not finite after the update"
+    else:
+        return
+    raise FloatingPointError(
+        f"epoch {epoch}, step {step + 1}: {values}; try a smaller --lr. "
+        f"The last good state, if there is one, is {folder / 'checkpoint.pt'}"
+    )
 
 
 def draw_samples(grids, size):
@@ -479,7 +485,7 @@ def load_run(folder, config):
             option = "--" + name.replace("_", "-")
             raise utils.InputError(
                 f"{option} {value} contradicts the run in {folder}, which has {checkpoint['config'].get(name)}; "
-                "leave out --resume to start anew"
+                "--restart in the place of --resume trains it anew"
             )
     return checkpoint
 
@@ -495,7 +501,7 @@ def restore(path, checkpoint, parts, state, device):
         state |= {name: checkpoint[name] for name in state}
         torch.set_rng_state(checkpoint["rng"]["cpu"].cpu())
         if device.type != "cpu" and checkpoint["rng"]["device"] is not None:
-            {"cuda": torch.cuda, "mps": torch.mps}[device.type].set_rng_state(checkpoint["rng"]["device"].cpu())
+            ACCELERATORS[device.type].set_rng_state(checkpoint["rng"]["device"].cpu())
     except (KeyError, ValueError, RuntimeError) as error:
         reason = str(error).split("\n")[0][:120]
         raise utils.InputError(f"{path}: this checkpoint does not fit the run it should resume ({reason})") from None
@@ -503,7 +509,7 @@ def restore(path, checkpoint, parts, state, device):
 
 def rng_state(device):
     """The states of torch's random generators that a run on `device` draws from, for a checkpoint."""
-    own = {"cuda": torch.cuda, "mps": torch.mps}.get(device.type)
+    own = ACCELERATORS.get(device.type)
     return {"cpu": torch.get_rng_state(), "device": own and own.get_rng_state()}
 
 

@@ -270,6 +270,18 @@ def test_resume_refuses_what_contradicts(tmp_path):
         run_of(tmp_path / "nowhere", "--epochs", "1", "--resume")
 
 
+def test_resume_refuses_other_images_and_another_number_of_processes(tmp_path):
+    run_of(tmp_path, "--epochs", "1")
+    (tmp_path / "run" / "result.json").unlink()  # as if stopped before its end
+    path = tmp_path / "run" / "checkpoint.pt"
+    checkpoint = torch.load(path, weights_only=True)
+    for name, value in ("images", "0" * 16), ("processes", 2):
+        config = checkpoint["config"] | {name: value}
+        utils.save_checkpoint(path, checkpoint | {"config": config})
+        with pytest.raises(utils.InputError, match=f"{name} {value} and cannot go on"):
+            run_of(tmp_path, "--epochs", "1", "--resume")
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     with pytest.raises(FloatingPointError, match="step"):
         run_of(tmp_path, "--epochs", "20", "--lr", "1e30")
@@ -319,3 +331,12 @@ def test_a_second_start_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", [*start, "--restart", "--lr", "0.5"])
     train.main()
     assert utils.load_checkpoint(tmp_path / "run" / "checkpoint.pt", "gan")["config"]["lr"] == 0.5
+
+
+def test_parameters_that_the_last_update_broke_stop_the_run(tmp_path):
+    """The losses of an epoch say nothing of its last update."""
+    gan = networks("balanced")
+    train.check_finite(torch.zeros(3, len(train.HISTORY)), gan, 1, tmp_path)
+    gan[0].layers[0].weight.data[0, 0] = math.nan
+    with pytest.raises(FloatingPointError, match=r"epoch 1, step 3: layers.0.weight not finite"):
+        train.check_finite(torch.zeros(3, len(train.HISTORY)), gan, 1, tmp_path)
