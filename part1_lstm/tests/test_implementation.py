@@ -80,7 +80,7 @@ def test_an_edited_equation_trains(copy):
     assert before["implementation"] == "fast"
     assert "training by the equations" not in out
     edit(copy / "lstm.py", "c = g * i + c * f", "c = g * i + c * (1 - i)")
-    code, out, errors = start(copy / "train.py", *SMALL)
+    code, out, errors = start(copy / "train.py", *SMALL, "--restart")
     assert code == 0, errors
     after = result_of(copy)
     assert "FastLSTM differs in the logits: training by the equations of lstm.py" in out
