@@ -4,6 +4,8 @@ Both parts carry a file like this one, so that each folder works when it is copi
 """
 
 import argparse
+import errno
+import functools
 import io
 import json
 import multiprocessing
@@ -19,7 +21,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import matplotlib
 import torch
 import torch.distributed as dist
 from tqdm import tqdm
@@ -29,13 +30,14 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-matplotlib.use("Agg")  # chosen before pyplot is imported: no screen is needed
+os.environ["MPLBACKEND"] = "Agg"  # figures are files: no screen is needed, whatever the environment asks for
 import matplotlib.pyplot as plt
 
 HERE = Path(__file__).resolve().parent
 FIGURES = HERE.parent / "figures"
 RESULTS = HERE.parent / "results" / HERE.name
 
+plt.rcdefaults()  # a matplotlibrc of the user has no part in the figures
 plt.style.use(HERE / "report.mplstyle")
 
 
@@ -115,7 +117,7 @@ def pick_device(args):
     if not found[name]:
         raise InputError(f"--device {name}: torch finds no {name} device on this machine; use --device cpu")
     if name == "cuda":  # under torchrun every process takes a GPU of its own
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+        torch.cuda.set_device(process_environment()[1] % torch.cuda.device_count())
     if args.threads:
         torch.set_num_threads(args.threads)
     # Numbers below 1e-38 count as 0: with them Intel's processors take ten times as long, and gradients through some
@@ -163,16 +165,43 @@ def processor():
     return f"{found.get('vendor_id', '')} {found.get('model name', platform.machine())}".strip()
 
 
+def process_environment():
+    """(rank, local rank, number of processes) from the variables that torchrun sets; (0, 0, 1) without torchrun.
+
+    Raises InputError for leftovers of another job, such as WORLD_SIZE alone.
+    """
+    names = "RANK", "LOCAL_RANK", "WORLD_SIZE"
+    given = {name: os.environ[name] for name in names if name in os.environ}
+    if not given:
+        return 0, 0, 1
+    shown = " ".join(f"{name}={value}" for name, value in given.items())
+    if missing := [name for name in names if name not in given]:
+        raise InputError(f"{shown} without {' and '.join(missing)}: start with torchrun, or unset {' '.join(given)}")
+    try:
+        rank, local_rank, world = (int(given[name]) for name in names)
+        if not 0 <= local_rank <= rank < world:
+            raise ValueError
+    except ValueError:
+        raise InputError(f"{shown}: no rank of a number of processes; unset {' '.join(names)}") from None
+    return rank, local_rank, world
+
+
 def join_ranks(device=None, hours=240):
     """This process's rank and the number of processes that torchrun started; (0, 1) without torchrun.
 
     The processes talk over nccl on CUDA and gloo elsewhere; one that waits `hours` for another gives up.
+    Raises InputError if they cannot meet, at a port that is in use, say.
     """
-    world = int(os.environ.get("WORLD_SIZE", 1))
+    rank, _, world = process_environment()
     if world > 1 and not dist.is_initialized():
         backend = "nccl" if device and device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(hours=hours))
-    return int(os.environ.get("RANK", 0)) if world > 1 else 0, world
+        try:
+            dist.init_process_group(backend, timeout=timedelta(hours=hours))
+        except (RuntimeError, ValueError) as error:
+            where = f"MASTER_ADDR={os.environ.get('MASTER_ADDR')} MASTER_PORT={os.environ.get('MASTER_PORT')}"
+            reason = str(error).split("\n")[0][:200]
+            raise InputError(f"{where}: the processes cannot meet there ({reason}); try another port") from None
+    return rank, world
 
 
 def prepare_worker():
@@ -197,29 +226,32 @@ def make_folder(folder):
         raise InputError(f"{folder}: nothing can be written in this folder; name another one")
 
 
-def refuse_second_start(args, folder):
-    """Raise InputError if a run lies in `folder`, finished or not, and neither --resume nor --restart was given."""
-    if args.resume and args.restart:
-        raise InputError("--resume and --restart: give one of them")
-    there = any((folder / name).exists() for name in ("checkpoint.pt", "result.json"))
-    if there and not (args.resume or args.restart):
-        raise InputError(f"{folder}: a run lies here already; --resume goes on with it, --restart trains it anew")
-
-
 @contextmanager
-def hold(folder):
+def hold(folder, args=None):
     """Make `folder` and keep other runs out of it until the block ends.
 
-    The operating system frees the lock when its process ends, however it ends: a killed run leaves no obstacle. (Where
-    there is no fcntl, on Windows, nothing is locked.) Raises InputError if another process holds the folder.
+    The operating system frees the lock when its process ends, however it ends: a killed run leaves no obstacle. Where
+    there are no locks (Windows, some network file systems) a warning says so. Raises InputError if another process
+    holds the folder, and, with the options `args` of a run, if a run lies there and neither args.resume nor
+    args.restart is set.
     """
     make_folder(folder)
     with open(folder / ".lock", "w") as lock:
         try:
-            if fcntl:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is None:
+                raise OSError(errno.ENOSYS, "no fcntl")
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{folder}: another run is at work in this folder; wait for it, or name another") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+                raise
+            print(f"{folder}: this file system has no locks; start no second run in this folder", file=sys.stderr)
+        if args and args.resume and args.restart:
+            raise InputError("--resume and --restart: give one of them")
+        there = any((folder / name).exists() for name in ("checkpoint.pt", "result.json"))
+        if args and there and not (args.resume or args.restart):
+            raise InputError(f"{folder}: a run lies here already; --resume continues it, --restart replaces it")
         for leftover in folder.glob(".*.tmp.*"):  # half-written files of a run that was killed
             leftover.unlink()
         yield
@@ -236,7 +268,7 @@ def written_whole(path):
     temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
     try:
         yield temporary
-        with open(temporary, "rb") as file:
+        with open(temporary, "r+b") as file:  # Windows flushes no file that is open for reading alone
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:  # a full disk does not say which file it was
@@ -259,26 +291,64 @@ def save_checkpoint(path, checkpoint):
         temporary.write_bytes(buffer.getbuffer())
 
 
-def load_checkpoint(path, kind, device="cpu"):
-    """Read a checkpoint whose entry `kind` says what it holds; nothing in the file is run.
+def load_json(path, *keys):
+    """The dictionary that a JSON file holds, which has all of `keys`.
 
     Raises InputError, in one line, if the file is missing, damaged, or holds something else.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except (OSError, ValueError) as error:  # bad JSON and bad UTF-8 are ValueErrors
+        raise InputError(f"{path}: this JSON file cannot be read ({error})") from None
+    return checked(path, data, keys)
+
+
+def load_tensors(path, *keys, device="cpu"):
+    """The dictionary of tensors and plain values that a file of torch.save holds; nothing in the file is run.
+
+    Raises InputError, in one line, if the file is missing, damaged, or has not all of `keys`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             flagged = [entry.filename for entry in archive.infolist() if entry.external_attr]  # none has flags
             if damaged := archive.testzip() or flagged:  # torch reads flipped bits without a word
                 raise ValueError(f"{damaged} in it is damaged")
-        checkpoint = torch.load(path, map_location=device, weights_only=True)
+        data = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no such checkpoint") from None
+        raise InputError(f"{path}: there is no such file") from None
     except Exception as error:  # torch raises many kinds for a damaged or foreign file
         reason = str(error).split("\n")[0][:120]
         raise InputError(f"{path}: this is not a checkpoint that can be read ({reason})") from None
-    found = checkpoint.get("kind") if isinstance(checkpoint, dict) else type(checkpoint).__name__
-    if found != kind:
-        raise InputError(f"{path}: a checkpoint of kind {kind!r} is needed, this file holds {found!r}")
+    return checked(path, data, keys)
+
+
+def checked(path, data, keys):
+    """`data`, read from `path`; raises InputError if it is no dictionary or one of `keys` is missing."""
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: this file holds a {type(data).__name__} in the place of named values")
+    if missing := [key for key in keys if key not in data]:
+        raise InputError(f"{path}: this file has no {', '.join(map(repr, missing))}")
+    return data
+
+
+def load_checkpoint(path, kind, device="cpu"):
+    """load_tensors for a file whose entry `kind` says what it holds; raises InputError if that is something else."""
+    checkpoint = load_tensors(path, device=device)
+    if checkpoint.get("kind") != kind:
+        raise InputError(f"{path}: a checkpoint of kind {kind!r} is needed, this file holds {checkpoint.get('kind')!r}")
     return checkpoint
+
+
+def check_finite(message, *networks):
+    """Raise FloatingPointError, `message` with the names of the bad tensors, if parameters or buffers are not finite.
+
+    To be called before a checkpoint replaces another one.
+    """
+    tensors = [(name, tensor) for network in networks for name, tensor in network.state_dict().items()]
+    if bad := [name for name, tensor in tensors if not tensor.isfinite().all()]:
+        raise FloatingPointError(f"{message}: {', '.join(bad[:3])} {'is' if len(bad) == 1 else 'are'} not finite")
 
 
 def save_figure(figure, path, source):
@@ -292,18 +362,20 @@ def save_figure(figure, path, source):
     plt.close(figure)
 
 
+@functools.cache
 def git_state():
-    """The commit of the code and whether it has no changes; two Nones where there is no git or no repository."""
+    """The commit of this code and whether it has no changes; two Nones where no git repository holds this file."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*command):
-        answer = subprocess.run(["git", "-C", str(HERE), *command], capture_output=True, text=True)
+        answer = subprocess.run(["git", "-C", HERE, *command], capture_output=True, text=True, env=environment)
         return answer.stdout.strip() if answer.returncode == 0 else None
 
-    try:
-        commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", ".")
+    try:  # unpacked in a folder that another repository ignores, the code has no commit
+        commit = git("rev-parse", "HEAD") if git("ls-files", "--error-unmatch", Path(__file__).name) else None
+        return commit, None if commit is None else git("status", "--porcelain", "--", ".") == ""
     except OSError:  # git is not installed
         return None, None
-    return commit, None if commit is None else changes == ""
 
 
 def provenance(device):
@@ -324,14 +396,21 @@ def provenance(device):
 def run(main, after_stop="the same command goes on where it was"):
     """Call `main` as a script: errors that a user can mend become one line, not a traceback.
 
-    Exit codes: 2 bad options or input, 1 a failed disk or a diverged run, 130 Ctrl-C, answered with `after_stop`.
+    Exit codes: 2 bad options or input; 1 a failed disk, too little memory, a run that diverged; 130 Ctrl-C, answered
+    with `after_stop`.
     """
-    name = Path(sys.argv[0]).name
     try:
         main()
+        return
     except InputError as error:
-        sys.exit(print(f"{name}: {error}", file=sys.stderr) or 2)
-    except (OSError, FloatingPointError) as error:  # a full disk, a folder that is gone, a loss that is no number
-        sys.exit(print(f"{name}: {error}", file=sys.stderr) or 1)
+        code, line = 2, error
+    except (OSError, FloatingPointError) as error:  # a full disk, a folder that is gone, a loss that is NaN
+        code, line = 1, error
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "alloc" not in str(error) and "out of memory" not in str(error):
+            raise
+        code, line = 1, f"too little memory ({str(error).splitlines()[0][:200]}); a smaller network or batch needs less"
     except KeyboardInterrupt:
-        sys.exit(print(f"\n{name}: stopped; {after_stop}", file=sys.stderr) or 130)
+        code, line = 130, f"stopped; {after_stop}"
+    print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
+    sys.exit(code)
