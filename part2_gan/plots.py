@@ -1,0 +1,92 @@
+"""What several scripts draw: losses, grids of samples, and the line at the foot that says what a figure shows."""
+
+import math
+import sys
+
+import torch
+from torchvision.utils import make_grid
+
+import utils
+from gan import DISCRIMINATORS, PIXELS
+
+COLORS = {"d_loss": "#0072B2", "g_loss": "#D55E00"}  # as in report.mplstyle, told apart with any color vision
+LOSSES = {"d_loss": "discriminator", "g_loss": "generator"}
+BAND = 0.95  # the share of single batches within a band
+WINDOWS = 200  # of steps, along the horizontal axis
+
+
+def draw_images(ax, images, columns):
+    """Show images (n, 784), uint8 or floats in [-1, 1], as white ink on black, `columns` in a row."""
+    images = images.float() / 255 if images.dtype == torch.uint8 else (images.float() + 1) / 2
+    grid = make_grid(images.reshape(-1, 1, 28, 28).cpu(), columns, padding=1, pad_value=1)
+    ax.imshow(grid[0].numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.set_axis_off()
+
+
+def draw_samples(grids, size=2.6):
+    """A row of grids of samples, {title: images (n, 784)}, each `size` inches wide. Returns the figure."""
+    # Titles and foot need 0.9 inches: with less the titles are cut off.
+    figure, axes = utils.plt.subplots(1, len(grids), figsize=(max(size * len(grids), 4), size + 0.9), squeeze=False)
+    for ax, (title, images) in zip(axes[0], grids.items(), strict=True):
+        draw_images(ax, images, columns=5)
+        ax.set_title(title)
+    return figure
+
+
+def loss_bands(histories, column):
+    """How one loss runs over the steps, in WINDOWS windows of equal length: (middles, low, mean, high), each (windows,).
+
+    `histories` are those of one or more runs, (steps, columns) each, `column` is an index into the columns. Between
+    `low` and `high` lie BAND of all single batches of a window, of all runs.
+    """
+    steps = min(len(history) for history in histories)
+    window = max(1, steps // WINDOWS)
+    count = steps // window
+    values = torch.cat([history[: count * window, column].reshape(count, window) for history in histories], 1)
+    low, high = values.quantile(torch.tensor([(1 - BAND) / 2, (1 + BAND) / 2]), 1)
+    return (torch.arange(count) + 0.5) * window, low, values.mean(1), high
+
+
+def plot_losses(ax, histories):
+    """Both losses over the steps, of one or more runs (steps, columns): single batches of the first run as thin lines,
+    the band of single batches of all runs, and their mean. log 2 is marked."""
+    for column, (name, label) in enumerate(LOSSES.items()):
+        color, history = COLORS[name], histories[0]
+        ax.plot(history[:, column].numpy(), color=color, lw=0.3, alpha=0.3, rasterized=True)
+        middles, low, mean, high = loss_bands(histories, column)
+        ax.fill_between(middles.numpy(), low.numpy(), high.numpy(), color=color, alpha=0.25, lw=0)
+        ax.plot(middles.numpy(), mean.numpy(), color=color, label=label)
+    ax.axhline(math.log(2), color="0.3", lw=1, ls="--", label="log 2")
+    top = 1.12 * histories[0][:, :2].max().item()  # leaves room for the legend
+    ax.set(xlabel="training step", ylabel="loss (nats)", xlim=(0, len(histories[0])), ylim=(0, top))
+
+
+def describe(config, seeds=None):
+    """One line that says how a run was trained, from its config; `seeds` says it for several runs."""
+    widths = "-".join(map(str, (PIXELS, *DISCRIMINATORS[config["arch"]]["widths"], 1)))
+    return (
+        f"{utils.TITLES[config['dataset']]}; {config['arch']} discriminator {widths}, dropout {config['dropout']:g}; "
+        f"generator {config['generator']}, BatchNorm eps {config['bn_eps']:g}; {config['scheme']} updates, "
+        f"{config['loss']} loss; batch {config['batch_size']}, Adam lr {config['lr']:g}, beta1 {config['beta1']:g}; "
+        f"{config['epochs']} epochs; {seeds or 'seed ' + str(config['seed'])}"
+    )
+
+
+def draw_run(folder, config, history, samples):
+    """Bring samples.png and losses.png in a run's folder up to date.
+
+    history (steps, columns) and samples {epoch: (25, 784) uint8} are those up to now. Training does not depend on
+    pictures: if they fail, one line on stderr says why.
+    """
+    try:
+        if samples:
+            shown = list(samples)[:: -(-len(samples) // 9)]  # nine fit into a row
+            figure = draw_samples({f"epoch {epoch}": samples[epoch] for epoch in shown})
+            utils.save_figure(figure, folder / "samples.png", describe(config), config["dataset"])
+        figure, ax = utils.plt.subplots(figsize=(8, 4.5))
+        plot_losses(ax, [history])
+        ax.legend(loc="upper center", ncols=3)
+        utils.save_figure(figure, folder / "losses.png", describe(config), config["dataset"])
+    except Exception as error:
+        utils.plt.close("all")
+        print(f"{folder}: its pictures cannot be drawn ({type(error).__name__}: {error})", file=sys.stderr)

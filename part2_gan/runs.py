@@ -1,0 +1,131 @@
+"""The runs of a study: its options, the worker processes, finished runs that are used again, and their results.
+
+    args = runs.parse_args(utils.Parser("What the study asks."))
+    plan = {name: ["--seed", 3, "--name", name, *runs.options(args, "epochs", "out_dir")]}
+    if runs.train_all(plan, args) == 0:                       # the rank: under torchrun one process goes on
+        result, history = runs.load_result(args.out_dir / name), runs.load_history(args.out_dir / name)
+
+A run is train.py's, in its own folder. What is finished is not trained again, what was stopped goes on, and a folder
+that holds a run of other options is refused.
+"""
+
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+import dataset
+import train
+import utils
+
+
+def parse_args(parser, argv=None, evaluate_every=5, low=1):
+    """Add the options that every study has to `parser` and parse `argv`.
+
+    `evaluate_every` is the default of --evaluate-every; with low=0 the study can do without evaluations.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count, share = utils.number(int, low=1), utils.number(int, low=low)
+    parser.add_argument(
+        "--evaluate-every", type=share, default=evaluate_every, help="epochs between two evaluations of the samples"
+    )
+    parser.add_argument("--classifier", type=Path, help="the classifier for it (default: the one in the repository)")
+    parser.add_argument("--workers", type=count, default=cores, help="runs at a time, of --threads (or 1) each")
+    dataset.add_data_options(parser)
+    utils.add_common_options(parser)
+    args = parser.parse_args(argv)
+    utils.choose_folders(args)
+    return args
+
+
+def options(args, *names):
+    """The named options of a study, and those that all its runs share, as words for train.py, without those not given."""
+    words = ["--threads", args.threads or 1]
+    for name in *names, "evaluate_every", "classifier", "device", "matmul_precision", "dataset", "data_dir", "limit":
+        if getattr(args, name) is not None:
+            words += ["--" + name.replace("_", "-"), getattr(args, name)]
+    return words
+
+
+def train_all(plan, args):
+    """Train the runs of `plan`, {name: options of train.py}, args.workers at a time; under torchrun a share of them.
+
+    Makes the study's folders first. Returns the rank of this process (0 without torchrun); rank 0 returns when all runs
+    are done. Raises utils.InputError where a run of other options lies.
+    """
+    rank, world = utils.join_ranks()
+    dataset.load(args)  # before several processes want to download it
+    utils.make_folder(args.out_dir)
+    utils.make_folder(args.figures_dir)
+    own = list(plan.values())[rank::world]
+    workers = min(args.workers, len(plan))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=utils.prepare_worker)
+    try:
+        futures = [pool.submit(train_one, list(map(str, words)), line % workers) for line, words in enumerate(own)]
+        for future in as_completed(futures):  # whichever fails first ends the others
+            future.result()
+    finally:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        pool.shutdown(cancel_futures=True)
+    if world > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+    return rank
+
+
+def train_one(words, position=0):
+    """Train one run, from the options of train.py; go on with it if it was stopped, do nothing if it is finished.
+
+    `position` is the line of its progress bar.
+    """
+    args = train.parse_args(words)
+    folder = args.out_dir / args.name
+    if (folder / "result.json").exists():
+        check_finished(folder, args)
+    else:
+        args.resume = (folder / "checkpoint.pt").exists()
+        train.train(args, position)
+
+
+def check_finished(folder, args):
+    """Raise utils.InputError unless the finished run in `folder` has the options `args`, or evaluations and samples more.
+
+    It may have been told other epochs for these, as long as all that `args` ask for are among them.
+    """
+    result, config = load_result(folder), train.config_of(args)
+    train.check_config(folder, result["config"], config, but=("grid_epochs", "evaluate_every"))
+    asked = {
+        "evaluations": {e for e in range(1, args.epochs + 1) if train.is_due(e, args.evaluate_every, args.epochs)},
+        "samples": {e for e in args.grid_epochs if e <= args.epochs} | {args.epochs},
+    }
+    there = {"evaluations": {entry["epoch"] for entry in result["quality"]}, "samples": {*load_samples(folder)}}
+    for what, epochs in asked.items():
+        if missing := sorted(epochs - there[what]):
+            raise utils.InputError(
+                f"{folder}: this finished run has no {what} at epoch {missing[0]}; give another --out-dir"
+            )
+
+
+def load_result(folder):
+    """What result.json of a finished run holds."""
+    return utils.load_json(folder / "result.json", "epochs", "last_epoch", "quality", "config", "provenance")
+
+
+def load_history(folder):
+    """The history of a finished run: a row a step (steps, columns), the columns of train.HISTORY."""
+    return utils.load_tensors(folder / "history.pt", "columns", "rows")["rows"]
+
+
+def load_samples(folder):
+    """The samples of a finished run: {epoch: images (25, 784) uint8}, of the same latents at every epoch."""
+    return utils.load_tensors(folder / "samples.pt", "samples")["samples"]
+
+
+def epoch_means(folder, epochs):
+    """The mean of every column of a finished run's history in every epoch: {column: [a value an epoch]}."""
+    means = torch.stack([part.mean(0) for part in load_history(folder).chunk(epochs)])
+    return {column: [round(v, 4) for v in means[:, i].tolist()] for i, column in enumerate(train.HISTORY)}
