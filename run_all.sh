@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
-# The whole report: trains, measures, and writes every figure. Start it again after a stop and it goes on.
-#
-#     bash run_all.sh                     the report on MNIST, into figures/ and results/
-#     bash run_all.sh --quick             the same pipeline in small, 3 to 4 minutes, into figures/quick and results/quick
-#     bash run_all.sh --dataset typeset   without MNIST: stand-in digits, every figure of part 2 marked as such
-#     bash run_all.sh --deep              besides, controls and the studies of many seeds: about 4.5 hours more on two cores
-#
-# MNIST is taken from the folder MNIST_DIR (default: data/), else downloaded there. Where neither is possible the
-# stand-in is used.
+[ -n "$BASH_VERSION" ] || exec bash "$0" "$@"
 set -eo pipefail # not -u: in old versions of bash an empty list counts as unset
-cd "$(dirname "$0")"
+
+usage() {
+    cat << 'TEXT'
+The whole report: trains, measures, and writes every figure. Started again after a stop, it goes on.
+
+    bash run_all.sh                     the report on MNIST, into figures/ and results/
+    bash run_all.sh --quick             the same in small, about 3 minutes, into figures/quick and results/quick
+    bash run_all.sh --deep              besides, the studies of many seeds (hours)
+    bash run_all.sh --dataset typeset   without MNIST: stand-in digits, every figure of part 2 marked as such
+
+MNIST is taken from the folder MNIST_DIR (default: data/), else downloaded there. Where neither is possible the
+stand-in is used.
+TEXT
+}
 
 quick=false
 deep=false
@@ -18,13 +23,12 @@ while [ $# -gt 0 ]; do
     case $1 in
         --quick) quick=true ;;
         --deep) deep=true ;;
-        --dataset)
-            if [ $# -eq 1 ]; then echo "run_all.sh: --dataset needs a value: mnist or typeset" >&2 && exit 2; fi
-            dataset=$2
-            shift
-            ;;
         --dataset=*) dataset=${1#*=} ;;
-        -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 0 ;;
+        --dataset)
+            dataset=${2:-none}
+            [ $# -eq 1 ] || shift
+            ;;
+        -h | --help) usage && exit 0 ;;
         *) echo "run_all.sh: $1 is no option of this script (see --help)" >&2 && exit 2 ;;
     esac
     shift
@@ -33,9 +37,23 @@ case $dataset in
     "" | mnist | typeset) ;;
     *) echo "run_all.sh: --dataset $dataset: it must be mnist or typeset" >&2 && exit 2 ;;
 esac
+if [ -d "${MNIST_DIR:-}" ]; then MNIST_DIR=$(cd "$MNIST_DIR" && pwd); fi
+cd "$(dirname "$(readlink -f "$0")")"
 
 EXTRA_PACKAGES=()
 source .ci/environment.sh
+if [ ! -t 2 ]; then export TQDM_DISABLE=1; fi # without a terminal plain lines, no bars
+
+# A step runs in the background and is waited for, so that a signal ends it at once, with all that it started.
+running=""
+stop() {
+    trap - INT TERM HUP
+    if [ -n "$running" ]; then kill -TERM "$running" 2> /dev/null && wait "$running" || true; fi
+    echo "run_all.sh: stopped; the same command goes on where it was" >&2
+    exit "$1"
+}
+trap 'stop 130' INT
+trap 'stop 143' TERM HUP
 
 stand_in_note() {
     echo
@@ -43,134 +61,110 @@ stand_in_note() {
     echo "  *** For the real ones, put MNIST into data/ or set MNIST_DIR, and run this script again.                    ***"
     echo
 }
-if [ "$dataset" != typeset ] && ! "$PYTHON" part2_gan/dataset.py; then
-    if [ "$dataset" = mnist ]; then exit 2; fi
-    dataset=typeset
-    stand_in=true
-    stand_in_note
+stand_in=false
+if [ "$dataset" != typeset ]; then
+    status=0
+    "$PYTHON" part2_gan/dataset.py || status=$?
+    if [ $status -eq 3 ] && [ "$dataset" != mnist ]; then # 3: not here, no network; 2: damaged, which a stand-in would hide
+        dataset=typeset
+        stand_in=true
+        stand_in_note
+    elif [ $status -ne 0 ]; then
+        exit 2
+    fi
 fi
 dataset=${dataset:-mnist}
 
+results=$PWD/results
+figures=$PWD/figures
+if $quick; then results=$results/quick figures=$figures/quick; fi
+part1=(--out-dir "$results/part1_lstm" --figures-dir "$figures")
+part2=$results/part2_gan
+if [ "$dataset" != mnist ]; then part2=$part2/$dataset figures=$figures/$dataset; fi
+part2_on_data=(--dataset "$dataset" --out-dir "$part2" --figures-dir "$figures")
+classifier=(--classifier "$part2/classifier.pt")
+networks=(--checkpoint "$part2/generator.pt" "${classifier[@]}")
 if $quick; then
-    figures=figures/quick figures1=figures/quick part1=results/quick/part1_lstm part2=results/quick/part2_gan
     compare=(--seeds 1 --epochs 10)
-    classifier=(--limit 10000 --epochs 2)
-    study=(--limit 10000 --epochs-initial 5 --epochs-balanced 20)
+    train_classifier=(--limit 10000 --epochs 2)
+    dynamics=(--limit 10000 --epochs-initial 5 --epochs-balanced 20)
     latent=(--confidence 0.5)
-    beyond=(--lengths 7 --seeds 1 --epochs 4 --updates 100 --long-lengths 15 --long-seeds 1 --long-epochs 4)
-    beyond+=(--far-lengths 20 --farthest-lengths 25 --far-epochs 2)
-    length3=(--seeds 1 --updates 100)
+    protocols=(--lengths 7 --seeds 1 --epochs 4 --updates 100)
+    long_inputs=(--lengths 15 --seeds 1 --epochs 4 --far-lengths 20 --farthest-lengths 25 --far-epochs 2)
+    three_digits=(--seeds 1 --updates 100)
     gradients=(--seeds 1 --epochs 4 --train-length 15 --input-length 30)
-    grid=(--limit 5000 --seeds 1 --epochs 2)
+    overpowering=(--limit 5000 --seeds 1 --epochs 2)
     recipes=(--limit 5000 --seeds 1 --epochs 2 --recipes as_reported average penalty --final-epochs 2 --studies changes)
     rates=(--tries 4000)
 else
-    figures=figures figures1=figures part1=results/part1_lstm part2=results/part2_gan
-    compare=() classifier=() study=() latent=() beyond=() length3=() grid=() recipes=() rates=()
-    gradients=(--train-length 25 --forget-bias 4)
-    if [ "$dataset" != mnist ]; then figures=figures/$dataset; fi
+    compare=() train_classifier=() dynamics=() latent=() protocols=() long_inputs=() three_digits=() overpowering=()
+    gradients=(--train-length 25 --forget-bias 4) recipes=() rates=()
 fi
-if [ "$dataset" != mnist ]; then part2=$part2/$dataset; fi
-on_data=(--dataset "$dataset" --out-dir "$part2" --figures-dir "$figures")
-networks=(--checkpoint "$part2/generator.pt" --classifier "$part2/classifier.pt" "${latent[@]}")
+networks+=("${latent[@]}")
 
-# Minutes that each step takes on two cores, for the remaining time.
-if $quick; then minutes=(0 1 1 0 0 0 0); else minutes=(1 17 9 7 1 0 0); fi
-if $deep; then if $quick; then minutes+=(1 0 0 1 1 1 0 0 0); else minutes+=(70 3 3 42 40 97 1 2 1); fi; fi
-minutes+=(0 0 0)
-number=0
-times=()
-step() { # title, command ...
-    local left=0 m start=$SECONDS title=$1
-    for m in "${minutes[@]:$number}"; do left=$((left + m)); done
-    number=$((number + 1))
-    echo
-    echo "[$number/${#minutes[@]}] $title (about $left min to go on two cores; $((SECONDS / 60)) min since the start)"
-    shift
-    "$@"
-    times+=("$(printf '%4d:%02d  %s' $(((SECONDS - start) / 60)) $(((SECONDS - start) % 60)) "$title")")
+minutes=()
+titles=()
+commands=()
+step() { # minutes on two cores, title, folder, arguments of python
+    minutes+=("$1")
+    titles+=("$2")
+    commands+=("$(printf '%q ' "${@:3}")")
 }
 
-read_digits() {
-    if [ -e "$part2/.classifier_is_new" ]; then return; fi # the classifier.pt of the repository does not count
-    "$PYTHON" part2_gan/classifier.py "${on_data[@]}" "${classifier[@]}"
-    touch "$part2/.classifier_is_new"
-}
-
-# The balanced GAN is the longest run and takes one core all the time: it trains in the background, everything else
-# beside it on the other cores.
-cores=$("$PYTHON" -c 'import os; print(os.cpu_count())')
-others=$((cores > 1 ? cores - 1 : 1))
-study=("$PYTHON" part2_gan/study.py "${on_data[@]}" --classifier "$part2/classifier.pt" "${study[@]}")
-wait_for_balanced() {
-    tail -n 1 -f "$part2/balanced.log" &
-    local shown=$! status=0
-    wait "$balanced" || status=$?
-    sleep 1
-    kill "$shown"
-    wait "$shown" 2> /dev/null || true # without it bash tells of the end of tail
-    if [ "$status" -ne 0 ]; then
-        echo "run_all.sh: the balanced GAN stopped; see $part2/balanced.log" >&2
-        return "$status"
-    fi
-}
-
-measure() { # a run of study.py
-    "$PYTHON" part2_gan/evaluate.py --dataset "$dataset" --out-dir "$part2" --figures-dir "$part2/$1" \
-        --name "$1" --checkpoint "$part2/$1/checkpoint.pt" --classifier "$part2/classifier.pt"
-}
-measure_both() {
-    "$PYTHON" part2_gan/evaluate.py "${on_data[@]}" "${networks[@]:0:4}"
-    measure initial
-}
-slips() {
-    "${study[@]}" --runs initial_alternating initial_mended balanced_simultaneous --workers "$cores"
-    for name in initial_alternating initial_mended balanced_simultaneous; do measure $name; done
-}
-
-step "The reader of digits" read_digits
-"${study[@]}" --runs balanced --workers 1 > "$part2/balanced.log" 2>&1 &
-balanced=$!
-trap 'kill "$balanced" 2> /dev/null || true' EXIT # a background process does not hear Ctrl-C
-step "Figure 1: LSTM and RNN on palindromes" "$PYTHON" \
-    part1_lstm/compare.py --out-dir "$part1" --figures-dir "$figures1" --workers "$others" --threads 1 "${compare[@]}"
-# Whichever of the two ends last finds the other one there, and draws figures 2 to 5.
-step "The first discriminator" "${study[@]}" --runs initial --workers 1
-step "The balanced discriminator, in the background so far" wait_for_balanced
-trap - EXIT
-step "What the samples are worth" measure_both
-step "Figure 6: interpolation" "$PYTHON" part2_gan/interpolate.py "${on_data[@]}" "${networks[@]}"
-step "Figures 7 and 8: vector arithmetic" "$PYTHON" part2_gan/arithmetic.py "${on_data[@]}" "${networks[@]}"
+if [ ! -e "$part2/.classifier_is_new" ]; then # the classifier.pt of the repository does not count
+    step 1 "The classifier of digits" part2_gan classifier.py "${part2_on_data[@]}" "${train_classifier[@]}"
+fi
+step 9 "Figure 1: LSTM and RNN on palindromes" part1_lstm compare.py "${part1[@]}" "${compare[@]}"
+step 72 "Figures 2 to 5: training dynamics of four GANs" \
+    part2_gan dynamics.py "${part2_on_data[@]}" "${classifier[@]}" "${dynamics[@]}"
+step 1 "Sample quality" part2_gan evaluate.py "${part2_on_data[@]}" "${networks[@]:0:4}"
+step 0 "Figure 6: interpolation" part2_gan interpolate.py "${part2_on_data[@]}" "${networks[@]}"
+step 0 "Figures 7 and 8: vector arithmetic" part2_gan arithmetic.py "${part2_on_data[@]}" "${networks[@]}"
 if $deep; then
-    in1=(--out-dir "$part1" --figures-dir "$figures1")
-    step "Beyond figure 1: optimizers, protocols, long inputs" "$PYTHON" part1_lstm/beyond.py "${in1[@]}" "${beyond[@]}"
-    step "Three digits" "$PYTHON" part1_lstm/length3.py "${in1[@]}" "${length3[@]}"
-    step "Gradients and gates" "$PYTHON" part1_lstm/gradients.py "${in1[@]}" "${gradients[@]}"
-    step "The two slips, one by one" slips
-    step "What makes the discriminator overpower the generator" "$PYTHON" part2_gan/grid.py "${on_data[@]}" \
-        --classifier "$part2/classifier.pt" "${grid[@]}"
-    step "What makes the digits better" "$PYTHON" part2_gan/recipes.py "${on_data[@]}" \
-        --classifier "$part2/classifier.pt" "${recipes[@]}"
-    generators=("$part2/generator.pt")
-    for folder in "$part2"/report_seed[0-9]*; do # the same recipe with other seeds, from recipes.py
-        if [ -e "$folder/result.json" ]; then generators+=("$folder/checkpoint.pt"); fi
-    done
-    for script in interpolate_rates arithmetic_rates directions; do
-        step "The latent space in numbers: $script" "$PYTHON" part2_gan/$script.py --dataset "$dataset" --out-dir "$part2" \
-            --figures-dir "$figures" --checkpoints "${generators[@]}" --classifier "$part2/classifier.pt" \
-            "${latent[@]}" "${rates[@]}"
+    step 60 "Part 1: optimizers and protocols" part1_lstm -m studies.protocols "${part1[@]}" "${protocols[@]}"
+    step 30 "Part 1: long inputs" part1_lstm -m studies.long_inputs "${part1[@]}" "${long_inputs[@]}"
+    step 3 "Part 1: three digits" part1_lstm -m studies.three_digits "${part1[@]}" "${three_digits[@]}"
+    step 3 "Part 1: gradients and gates" part1_lstm -m studies.gradients "${part1[@]}" "${gradients[@]}"
+    step 40 "Part 2: what makes the discriminator overpower the generator" \
+        part2_gan -m studies.overpowering "${part2_on_data[@]}" "${classifier[@]}" "${overpowering[@]}"
+    step 100 "Part 2: what improves the samples" \
+        part2_gan -m studies.recipes "${part2_on_data[@]}" "${classifier[@]}" "${recipes[@]}"
+    for study in interpolation_rates arithmetic_rates directions; do
+        step 2 "Part 2: rates in the latent space, $study" part2_gan -m "studies.$study" "${part2_on_data[@]}" \
+            "${classifier[@]}" "${latent[@]}" "${rates[@]}"
     done
 fi
-step "Part 1: what became of the report's claims" "$PYTHON" part1_lstm/report.py --out-dir "$part1" --figures-dir "$figures1"
-step "Part 2: what became of the report's claims" "$PYTHON" part2_gan/report.py "${on_data[@]}"
-step "Both parts at a glance" "$PYTHON" part2_gan/at_a_glance.py "${on_data[@]}" --compare "$part1/compare.json"
+step 0 "Part 1: the report's claims" part1_lstm report.py "${part1[@]}"
+step 0 "Part 2: the report's claims" part2_gan report.py "${part2_on_data[@]}"
+
+times=()
+for i in "${!titles[@]}"; do
+    left=0 start=$SECONDS
+    for m in "${minutes[@]:i}"; do left=$((left + m)); done
+    if $quick; then left="" since=""; else left=" (about $left min to go on two cores, $((SECONDS / 60)) min so far)"; fi
+    echo
+    echo "[$((i + 1))/${#titles[@]}] ${titles[i]}$left"
+    eval "set -- ${commands[i]}"
+    (cd "$1" && exec "$PYTHON" "${@:2}") &
+    running=$! status=0
+    wait "$running" || status=$?
+    running=""
+    if [ $status -ne 0 ]; then
+        echo "run_all.sh: this step failed, as said above; the same command goes on from here" >&2
+        exit $status
+    fi
+    if [ "$2" = classifier.py ]; then touch "$part2/.classifier_is_new"; fi
+    times+=("$(printf '%4d:%02d  %s' $(((SECONDS - start) / 60)) $(((SECONDS - start) % 60)) "${titles[i]}")")
+done
 
 echo
 {
-    echo "Done in $((SECONDS / 60)) min $((SECONDS % 60)) s, on $cores cores, commit $(git rev-parse --short HEAD 2> /dev/null)"
+    cores=$("$PYTHON" -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
+    commit=$(git rev-parse --short HEAD 2> /dev/null) || commit=unknown
+    echo "Done in $((SECONDS / 60)) min $((SECONDS % 60)) s, on $cores cores, commit $commit"
     echo "(min:s of every step; what an earlier start had finished took no time)"
     printf '%s\n' "${times[@]}"
-} | tee "$(dirname "$part1")/run_all.txt"
+} | tee "$results/run_all.txt"
 echo "Figures:"
 ls -1 "$figures"/fig*.png
-if [ "${stand_in:-false}" = true ]; then stand_in_note; fi
+if $stand_in; then stand_in_note; fi

@@ -1,24 +1,35 @@
 #!/usr/bin/env bash
-# Sets up what is missing, then checks the style and runs the tests of both parts.
+# Sets up what is missing, then checks the style and runs all tests, in under 5 minutes on two cores.
 #
-#     bash run_tests.sh                       everything, a few minutes on two cores
-#     bash run_tests.sh part1_lstm -k gates   arguments go to pytest; the first may name a part or a test file
+#     bash run_tests.sh                       everything
+#     bash run_tests.sh part1_lstm -k gates   arguments go to pytest; the first may name a folder or a test file
+#     bash run_tests.sh part2_gan -m long     the long forms: kills at random moments, damaged files, odd options
+[ -n "$BASH_VERSION" ] || exec bash "$0" "$@"
 set -eo pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$(readlink -f "$0")")"
 
 EXTRA_PACKAGES=(pytest ruff)
 source .ci/environment.sh
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check --quiet .
 
-# Each part is its own little world, with modules of the same names: one pytest process a part.
-targets=(part1_lstm part2_gan)
+# The parts have modules of the same names, so each has a pytest process of its own.
+tests() {
+    local code=0
+    OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$PYTHON" -m pytest "$@" || code=$?
+    if [ $code -eq 5 ] && [ $# -gt 1 ]; then return 0; fi # -k may choose no test of a folder
+    return $code
+}
 if [ -e "${1:-}" ]; then
-    targets=("$1")
-    shift
+    tests "$@"
+    exit
 fi
+log=$(mktemp)
+trap 'rm -f "$log"; kill $(jobs -p) 2> /dev/null || true' EXIT
+tests part1_lstm "$@" > "$log" 2>&1 &
 status=0
-for target in "${targets[@]}"; do
-    OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$PYTHON" -m pytest "$target" "$@" || status=$?
-done
+tests part2_gan "$@" || status=$?
+wait $! || status=$?
+cat "$log"
+tests .ci "$@" || status=$?
 exit "$status"
