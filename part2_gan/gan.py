@@ -10,8 +10,6 @@ train.py trains what stands here, by autograd. To train another generator, anoth
 change it here: nothing else has to know.
 """
 
-import copy
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -127,29 +125,6 @@ def gradient_penalty(real_logits, real):
     """
     (slope,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
     return slope.square().sum(1).mean() / 2
-
-
-def generator_gradients(generator, discriminator, batches):
-    """The gradient by G's parameters that each loss of G has at these weights: {kind: {"norm", "coherence"}}.
-
-    Of latents `batches` (n, batch, latent_dim): the mean norm of the n gradients, and the norm of their mean divided by
-    it, which is 1 where all batches agree and about 1 / sqrt(n) where they have nothing in common. The networks are
-    copied and stay as they are, BatchNorm's running statistics included.
-    """
-    generator, discriminator = copy.deepcopy((generator, discriminator))
-    weights = list(generator.parameters())
-    totals, norms = (dict.fromkeys(GENERATOR_LOSSES, 0) for _ in range(2))
-    for z in batches:
-        logits = discriminator(generator(z))
-        for kind in GENERATOR_LOSSES:
-            parts = torch.autograd.grad(generator_loss(logits, kind), weights, retain_graph=True)
-            gradient = torch.cat([part.flatten() for part in parts])
-            totals[kind] = totals[kind] + gradient
-            norms[kind] = norms[kind] + gradient.norm()
-    return {
-        kind: {"norm": (norms[kind] / len(batches)).item(), "coherence": (totals[kind].norm() / norms[kind]).item()}
-        for kind in GENERATOR_LOSSES
-    }
 
 
 @torch.no_grad()

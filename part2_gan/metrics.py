@@ -9,11 +9,13 @@ Intervals are 95 % intervals for the chance that lies in drawing n samples from 
 are compared with held fixed. What another training seed would do is not in them.
 """
 
+import copy
 import math
 
 import torch
 
-from gan import LATENT_DIM, sample
+import run_folder
+from gan import GENERATOR_LOSSES, LATENT_DIM, generator_loss, sample
 
 CONFIDENCE = 0.99
 FEWEST = 200  # images that a covariance of 128 features is worth fitting to
@@ -236,3 +238,31 @@ def quality(generator, classifier, reference, digits=None, samples=5000, seed=0)
         own = manifold(spread(features, len(digits[0])))
         found["precision"], found["recall"] = precision_recall(own, digits)
     return found
+
+
+def generator_gradients(networks, batch_size, seed, batches=16):
+    """The gradient by G's parameters that each loss of G has at these weights: {loss: {"norm", "coherence"}}.
+
+    `networks` is (generator, discriminator), in training mode. Of `batches` batches of latents: the mean norm of their
+    gradients, and the norm of the mean gradient divided by it, which is 1 where all batches agree and about
+    1 / sqrt(batches) where they have nothing in common. All numbers are drawn from `seed`. The networks, with
+    BatchNorm's running statistics, and torch's random states stay as they are.
+    """
+    generator, discriminator = copy.deepcopy(networks)
+    weights = list(generator.parameters())
+    device = weights[0].device
+    totals, norms = (dict.fromkeys(GENERATOR_LOSSES, 0) for _ in range(2))
+    states = run_folder.random_states(device)
+    torch.manual_seed(seed)  # for dropout as well, which takes no generator of its own
+    for z in torch.randn(batches, batch_size, LATENT_DIM, device=device):
+        logits = discriminator(generator(z))
+        for kind in GENERATOR_LOSSES:
+            parts = torch.autograd.grad(generator_loss(logits, kind), weights, retain_graph=True)
+            gradient = torch.cat([part.flatten() for part in parts])
+            totals[kind] = totals[kind] + gradient
+            norms[kind] = norms[kind] + gradient.norm()
+    run_folder.set_random_states(states, device)
+    return {
+        kind: {"norm": (norms[kind] / batches).item(), "coherence": (totals[kind].norm() / norms[kind]).item()}
+        for kind in GENERATOR_LOSSES
+    }

@@ -9,7 +9,7 @@ from torchvision.utils import make_grid
 import utils
 from gan import DISCRIMINATORS, PIXELS
 
-COLORS = {"d_loss": "#0072B2", "g_loss": "#D55E00"}  # as in report.mplstyle, told apart with any color vision
+COLOURS = {"d_loss": "#0072B2", "g_loss": "#D55E00"}  # as in report.mplstyle, told apart with any colour vision
 LOSSES = {"d_loss": "discriminator", "g_loss": "generator"}
 BAND = 0.95  # the share of single batches within a band
 WINDOWS = 200  # of steps, along the horizontal axis
@@ -23,6 +23,11 @@ def draw_images(ax, images, columns):
     ax.set_axis_off()
 
 
+def to_bytes(images):
+    """Images in [-1, 1] as uint8, 0 to 255, on the CPU."""
+    return ((images + 1) * 127.5).round().to(torch.uint8).cpu()
+
+
 def draw_samples(grids, size=2.6):
     """A row of grids of samples, {title: images (n, 784)}, each `size` inches wide. Returns the figure."""
     # Titles and foot need 0.9 inches: with less the titles are cut off.
@@ -34,7 +39,7 @@ def draw_samples(grids, size=2.6):
 
 
 def loss_bands(histories, column):
-    """How one loss runs over the steps, in WINDOWS windows of equal length: (middles, low, mean, high), each (windows,).
+    """One loss over the steps, in WINDOWS windows of equal length: (middles, low, mean, high), each (windows,).
 
     `histories` are those of one or more runs, (steps, columns) each, `column` is an index into the columns. Between
     `low` and `high` lie BAND of all single batches of a window, of all runs.
@@ -51,7 +56,7 @@ def plot_losses(ax, histories):
     """Both losses over the steps, of one or more runs (steps, columns): single batches of the first run as thin lines,
     the band of single batches of all runs, and their mean. log 2 is marked."""
     for column, (name, label) in enumerate(LOSSES.items()):
-        color, history = COLORS[name], histories[0]
+        color, history = COLOURS[name], histories[0]
         ax.plot(history[:, column].numpy(), color=color, lw=0.3, alpha=0.3, rasterized=True)
         middles, low, mean, high = loss_bands(histories, column)
         ax.fill_between(middles.numpy(), low.numpy(), high.numpy(), color=color, alpha=0.25, lw=0)

@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 import dataset
+import run_folder
 import train
 import utils
 
@@ -42,7 +43,7 @@ def parse_args(parser, argv=None, evaluate_every=5, low=1):
 
 
 def options(args, *names):
-    """The named options of a study, and those that all its runs share, as words for train.py, without those not given."""
+    """The named options of a study, and those that all its runs share, as words for train.py."""
     words = ["--threads", args.threads or 1]
     for name in *names, "evaluate_every", "classifier", "device", "matmul_precision", "dataset", "data_dir", "limit":
         if getattr(args, name) is not None:
@@ -92,12 +93,12 @@ def train_one(words, position=0):
 
 
 def check_finished(folder, args):
-    """Raise utils.InputError unless the finished run in `folder` has the options `args`, or evaluations and samples more.
+    """Raise utils.InputError unless the finished run in `folder` has the options `args`.
 
-    It may have been told other epochs for these, as long as all that `args` ask for are among them.
+    It may have samples and evaluations at more epochs than `args` ask for.
     """
     result, config = load_result(folder), train.config_of(args)
-    train.check_config(folder, result["config"], config, but=("grid_epochs", "evaluate_every"))
+    run_folder.check_config(folder, result["config"], config, but=("grid_epochs", "evaluate_every"))
     asked = {
         "evaluations": {e for e in range(1, args.epochs + 1) if train.is_due(e, args.evaluate_every, args.epochs)},
         "samples": {e for e in args.grid_epochs if e <= args.epochs} | {args.epochs},
