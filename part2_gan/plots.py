@@ -67,14 +67,18 @@ def plot_losses(ax, histories):
 
 
 def describe(config, seeds=None):
-    """One line that says how a run was trained, from its config; `seeds` says it for several runs."""
+    """One line that says how a run was trained, from its config; `seeds` says which, where it is several runs."""
     widths = "-".join(map(str, (PIXELS, *DISCRIMINATORS[config["arch"]]["widths"], 1)))
     return (
         f"{utils.TITLES[config['dataset']]}; {config['arch']} discriminator {widths}, dropout {config['dropout']:g}; "
-        f"generator {config['generator']}, BatchNorm eps {config['bn_eps']:g}; {config['scheme']} updates, "
-        f"{config['loss']} loss; batch {config['batch_size']}, Adam lr {config['lr']:g}, beta1 {config['beta1']:g}; "
-        f"{config['epochs']} epochs; {seeds or 'seed ' + str(config['seed'])}"
+        f"{describe_recipe(config)}, {config['loss']} loss; batch {config['batch_size']}, Adam lr {config['lr']:g}, "
+        f"beta1 {config['beta1']:g}; {config['epochs']} epochs; {seeds or 'seed ' + str(config['seed'])}"
     )
+
+
+def describe_recipe(config):
+    """What the recipes written and published differ in, as part of such a line."""
+    return f"{config['generator']} generator, BatchNorm eps {config['bn_eps']:g}, {config['scheme']} updates"
 
 
 def draw_run(folder, config, history, samples):

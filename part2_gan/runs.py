@@ -54,42 +54,37 @@ def options(args, *names):
 def train_all(plan, args):
     """Train the runs of `plan`, {name: options of train.py}, args.workers at a time; under torchrun a share of them.
 
-    Makes the study's folders first. Returns the rank of this process (0 without torchrun); rank 0 returns when all runs
-    are done. Raises utils.InputError where a run of other options lies.
+    A finished run is checked and left as it is, a stopped one continues. Makes the study's folders first.
+    Returns the rank of this process (0 without torchrun); rank 0 returns when all runs are done. Raises
+    utils.InputError where a run of other options lies.
     """
     rank, world = utils.join_ranks()
-    dataset.load(args)  # before several processes want to download it
+    todo = []
+    for run in [train.parse_args([str(word) for word in words]) for words in [*plan.values()][rank::world]]:
+        folder = run.out_dir / run.name
+        if (folder / "result.json").exists():
+            check_finished(folder, run)
+        else:
+            run.resume = (folder / "checkpoint.pt").exists()
+            todo.append(run)
     utils.make_folder(args.out_dir)
     utils.make_folder(args.figures_dir)
-    own = list(plan.values())[rank::world]
-    workers = min(args.workers, len(plan))
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=utils.prepare_worker)
-    try:
-        futures = [pool.submit(train_one, list(map(str, words)), line % workers) for line, words in enumerate(own)]
-        for future in as_completed(futures):  # whichever fails first ends the others
-            future.result()
-    finally:
-        for worker in multiprocessing.active_children():
-            worker.terminate()
-        pool.shutdown(cancel_futures=True)
+    if todo:
+        dataset.load(args)  # before several processes want to download it
+        workers = min(args.workers, len(todo))
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=utils.prepare_worker)
+        try:
+            futures = [pool.submit(train.train, run, number % workers) for number, run in enumerate(todo)]
+            for future in as_completed(futures):  # whichever fails first ends the others
+                future.result()
+        finally:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            pool.shutdown(cancel_futures=True)
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()
     return rank
-
-
-def train_one(words, position=0):
-    """Train one run, from the options of train.py; go on with it if it was stopped, do nothing if it is finished.
-
-    `position` is the line of its progress bar.
-    """
-    args = train.parse_args(words)
-    folder = args.out_dir / args.name
-    if (folder / "result.json").exists():
-        check_finished(folder, args)
-    else:
-        args.resume = (folder / "checkpoint.pt").exists()
-        train.train(args, position)
 
 
 def check_finished(folder, args):

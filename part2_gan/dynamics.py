@@ -1,0 +1,256 @@
+"""Figures 2 to 5: two discriminators against one generator, as the report published it and as its text describes it.
+
+    python dynamics.py                                          # four runs of MNIST, hours; continues after a stop
+    python dynamics.py --recipes published --archs balanced --seeds 10
+    python dynamics.py --dataset typeset --limit 6000 --epochs-initial 2 --epochs-balanced 4
+    torchrun --nproc-per-node 4 dynamics.py --workers 1         # a share of the runs for each process, or machine
+
+    --recipe published    the settings of the code that the report's author published (see gan.py)
+    --recipe written      those of the report's text, torch's defaults and the textbook's updates where it is silent
+    --arch initial        D 784-512-256-1, 50 epochs: figures 2 and 3
+    --arch balanced       D 784-256-128-1 with dropout, 200 epochs: figures 4 and 5
+
+Reads the digits, classifier.pt and report_record.json, which holds the losses that the report's author printed.
+Writes, for the chosen --archs and with a panel for each of --recipes:
+
+    FIGURES_DIR    fig2_initial_losses.png, fig3_initial_samples.png, fig4_balanced_losses.png, fig5_progression.png;
+                   training.gif, the samples of the first balanced run as published over the epochs
+    OUT_DIR        generator.pt, that run's generator in half precision; dynamics.json, every run's settings, result and
+                   means per epoch, and the share of the author's losses within the band of single batches of these runs
+
+The runs lie in OUT_DIR/dynamics. Finished runs of further seeds that lie there are drawn and counted too; runs that
+dynamics.json knows and that lie there no longer stay in it.
+"""
+
+import itertools
+import math
+
+import torch
+from matplotlib.animation import PillowWriter
+
+import plots
+import runs
+import train
+import utils
+
+RECIPES = {"published": "As published", "written": "As written"}
+ARCHS = ("initial", "balanced")
+RECORD = utils.HERE / "report_record.json"
+
+
+def parse_args(argv=None):
+    """The options."""
+    parser = utils.Parser("Figures 2 to 5: the report's two discriminators, as published and as written.")
+    count = utils.number(int, low=1)
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="what to train and draw")
+    parser.add_argument("--archs", nargs="+", choices=ARCHS, default=ARCHS, help="discriminators to train and draw")
+    parser.add_argument(
+        "--seeds", type=utils.number(int, low=1, high=1000), default=1, help="runs of each, from --seed"
+    )
+    parser.add_argument("--epochs-initial", type=count, default=50, help="epochs of the runs with --arch initial")
+    parser.add_argument("--epochs-balanced", type=count, default=200, help="epochs of the runs with --arch balanced")
+    parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images per step")
+    return runs.parse_args(parser, argv, evaluate_every=10, low=0)
+
+
+def run_options(args, recipe, arch, seed):
+    """The options of train.py for one run, its folder's name last."""
+    epochs = args.epochs_balanced if arch == "balanced" else args.epochs_initial
+    words = ["--recipe", recipe, "--arch", arch, "--seed", seed, "--epochs", epochs]
+    words += ["--grid-epochs", *grid_epochs(epochs), "--out-dir", args.out_dir / "dynamics"]
+    return [*words, *runs.options(args, "batch_size"), "--name", f"{recipe}_{arch}_seed{seed}"]
+
+
+def stages(epochs):
+    """The epochs of figure 5: the first, the middle one, the last."""
+    return sorted({1, max(1, epochs // 2), epochs})
+
+
+def grid_epochs(epochs):
+    """When to draw samples: at figure 5's epochs and, for the animation, some 40 times, close together at first."""
+    return sorted({round(epochs ** (i / 50)) for i in range(51)}.union(stages(epochs)))
+
+
+def finished_runs(args):
+    """The finished runs of the chosen recipes and discriminators: {(recipe, arch): {seed: folder}}, --seed first.
+
+    Raises utils.InputError if one was trained with other options.
+    """
+    found = {}
+    for recipe in args.recipes:
+        for arch in args.archs:
+            name = f"{recipe}_{arch}_seed"
+            paths = (args.out_dir / "dynamics").glob(f"{name}*/result.json")
+            folders = {int(path.parent.name.removeprefix(name)): path.parent for path in paths}
+            for seed, folder in folders.items():
+                options = run_options(args, recipe, arch, seed)
+                runs.check_finished(folder, train.parse_args([str(word) for word in options]))
+            found[recipe, arch] = dict(sorted(folders.items(), key=lambda item: (item[0] != args.seed, item[0])))
+    return found
+
+
+def source_of(configs, seeds):
+    """The foot of a figure with a panel for each recipe: {recipe: config}, {recipe: seeds}."""
+    first, *others = configs
+    text = plots.describe(configs[first], f"{named(seeds[first])}")
+    for other in others:
+        text += f". {RECIPES[other]}: {plots.describe_recipe(configs[other])}, {named(seeds[other])}"
+    return text
+
+
+def named(seeds):
+    """Seeds in words."""
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds, thin line: seed {seeds[0]}"
+
+
+def draw_losses(histories, record=None):
+    """Both losses over the steps, a panel for each recipe, {recipe: histories}, on one scale. Returns the figure.
+
+    `record`, {column: (steps, values)}, goes into the panel "published" as dots.
+    """
+    figure, axes = utils.plt.subplots(
+        1, len(histories), figsize=(6.2 * len(histories), 4.4), sharey=True, squeeze=False
+    )
+    for ax, (recipe, of_seeds) in zip(axes[0], histories.items(), strict=True):
+        plots.plot_losses(ax, of_seeds)
+        ax.set_title(RECIPES[recipe])
+        if record and recipe == "published":
+            for column, (steps, values) in record.items():
+                look = {
+                    "s": 7,
+                    "color": "black",
+                    "lw": 0,
+                    "zorder": 3,
+                    "marker": {"d_loss": "o", "g_loss": "^"}[column],
+                }
+                ax.scatter(steps, values, label=f"{plots.LOSSES[column]}, the report's", **look)
+    axes[0, 0].set_ylim(0, max(ax.get_ylim()[1] for ax in axes[0]))
+    for ax in axes[0, 1:]:
+        ax.set_ylabel("")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    return figure
+
+
+def draw_grids(samples, epochs):
+    """Grids of samples, {recipe: {epoch: images}}: a row for each recipe and a column for each of `epochs`.
+
+    With one epoch the recipes stand side by side. Returns the figure.
+    """
+    beside = len(epochs) == 1
+    shape = (1, len(samples)) if beside else (len(samples), len(epochs))
+    figure, axes = utils.plt.subplots(*shape, figsize=(3.2 * shape[1] + 0.3, 3.4 * shape[0] + 0.4), squeeze=False)
+    cells = [(recipe, epoch) for recipe in samples for epoch in epochs]
+    for ax, (recipe, epoch), letter in zip(axes.flat, cells, "abcdefghijkl", strict=False):
+        plots.draw_images(ax, samples[recipe][epoch], columns=5)
+        ax.set_title(f"({letter}) {RECIPES[recipe]}, epoch {epoch}")
+    return figure
+
+
+def write_animation(samples, path, data):
+    """Samples {epoch: (25, 784)} over the epochs as an animated GIF that holds its last frame."""
+    figure, ax = utils.plt.subplots(figsize=(2.4, 2.6))
+    stand_in = "" if data == "mnist" else f"\n{utils.TITLES[data]}"
+    writer = PillowWriter(fps=5)
+    with utils.written_whole(path) as temporary, writer.saving(figure, temporary, dpi=120):
+        for epoch in [*samples] + [max(samples)] * 10:
+            ax.clear()
+            plots.draw_images(ax, samples[epoch], columns=5)
+            ax.set_title(f"epoch {epoch}{stand_in}", fontsize=10)
+            writer.grab_frame()
+    utils.plt.close(figure)
+
+
+def load_record(history, epochs):
+    """The losses that the author printed, {column: (steps, values)}, placed in the history of a run of `epochs`.
+
+    A loss is placed by its epoch, so that runs of other batch sizes can be compared; those after the run's end are left
+    out.
+    """
+    losses = utils.load_json(RECORD, "source", "losses")["losses"]
+    scale = losses["steps_between"] / losses["steps_per_epoch"] * len(history) / epochs
+    count = min(len(losses["d_loss"]), math.ceil(len(history) / scale))
+    return {column: (torch.arange(count) * scale, torch.tensor(losses[column][:count])) for column in plots.LOSSES}
+
+
+def share_within(record, histories):
+    """How many of the author's losses lie within the band of single batches of `histories`: {column: {k, n, share}}."""
+    found = {}
+    for index, (column, (steps, values)) in enumerate(record.items()):
+        middles, low, _, high = plots.loss_bands(histories, index)
+        place = (steps / (2 * middles[0])).long().clamp(max=len(middles) - 1)
+        inside = ((values >= low[place]) & (values <= high[place])).sum().item()
+        found[column] = {"k": inside, "n": len(values), "share": inside / len(values)}
+    return found
+
+
+def export_generator(folder, path):
+    """Save the generator of a finished run in half precision, small enough for a repository."""
+    checkpoint = utils.load_checkpoint(folder / "checkpoint.pt", "gan")
+    weights = checkpoint["generator"].items()
+    halved = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights}
+    exported = {name: checkpoint[name] for name in ("kind", "config", "epoch")} | {"generator": halved}
+    utils.save_checkpoint(path, exported)
+
+
+def draw(args, arch, found):
+    """The two figures of a discriminator from its finished runs {recipe: {seed: folder}}; returns `record` or None.
+
+    `record` is the part of dynamics.json about the author's losses, for the balanced discriminator as published.
+    """
+    histories = {recipe: [runs.load_history(folder) for folder in of.values()] for recipe, of in found.items()}
+    first = {recipe: next(iter(of.values())) for recipe, of in found.items()}
+    samples = {recipe: runs.load_samples(folder) for recipe, folder in first.items()}
+    configs = {recipe: runs.load_result(folder)["config"] for recipe, folder in first.items()}
+    epochs = next(iter(configs.values()))["epochs"]
+    losses, grids, record, entry = "fig2_initial_losses", "fig3_initial_samples", None, None
+    if arch == "balanced":
+        losses, grids = "fig4_balanced_losses", "fig5_progression"
+        if "published" in found:
+            record = load_record(histories["published"][0], epochs)
+            entry = {"band": plots.BAND, "runs": [folder.name for folder in found["published"].values()]}
+            entry |= share_within(record, histories["published"])
+    figures = {
+        losses: (draw_losses(histories, record), {recipe: list(of) for recipe, of in found.items()}),
+        grids: (
+            draw_grids(samples, [epochs] if arch == "initial" else stages(epochs)),
+            {recipe: [args.seed] for recipe in found},
+        ),
+    }
+    for name, (figure, seeds) in figures.items():
+        path = args.figures_dir / f"{name}.png"
+        utils.save_figure(figure, path, source_of(configs, seeds), args.dataset)
+        print(f"figure: {path}")
+    return entry
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    known = utils.load_json(args.out_dir / "dynamics.json") if (args.out_dir / "dynamics.json").exists() else {}
+    seeds = range(args.seed, args.seed + args.seeds)
+    kinds = itertools.product(sorted(args.archs), seeds, args.recipes)  # the longest first
+    plan = [run_options(args, recipe, arch, seed) for arch, seed, recipe in kinds]
+    if runs.train_all({words[-1]: words for words in plan}, args) > 0:
+        return
+
+    found, record = finished_runs(args), known.get("record")
+    for arch in args.archs:
+        record = draw(args, arch, {recipe: found[recipe, arch] for recipe in args.recipes}) or record
+    if ("published", "balanced") in found:
+        folder = found["published", "balanced"][args.seed]
+        write_animation(runs.load_samples(folder), args.figures_dir / "training.gif", args.dataset)
+        export_generator(folder, args.out_dir / "generator.pt")
+    entries = known.get("runs", {})
+    for folder in (folder for of in found.values() for folder in of.values()):
+        result = runs.load_result(folder)
+        entries[folder.name] = result | {"by_epoch": runs.epoch_means(folder, result["epochs"])}
+        means = ", ".join(f"{column} {value:.3f}" for column, value in result["last_epoch"].items())
+        print(f"{folder.name}: {result['epochs']} epochs; means of the last: {means}")
+    if record:
+        shares = ", ".join(f"{record[c]['k']} of {record[c]['n']} of {name}" for c, name in plots.LOSSES.items())
+        print(f"the report's printed losses within the band of {plots.BAND:.0%} of single batches: {shares}")
+    data = {"columns": train.HISTORY, "record": record, "runs": dict(sorted(entries.items()))}
+    utils.save_json(args.out_dir / "dynamics.json", data)
+
+
+if __name__ == "__main__":
+    utils.run(main)
