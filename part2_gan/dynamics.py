@@ -35,6 +35,7 @@ import utils
 
 RECIPES = {"published": "As published", "written": "As written"}
 ARCHS = ("initial", "balanced")
+DOTS = {"d_loss": "#00304D", "g_loss": "#6B2A00"}  # darker than the curves of plots.py
 RECORD = utils.HERE / "report_record.json"
 
 
@@ -103,7 +104,7 @@ def named(seeds):
     return f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds, thin line: seed {seeds[0]}"
 
 
-def draw_losses(histories, record=None):
+def draw_losses(histories, record=None, logarithmic=False):
     """Both losses over the steps, a panel for each recipe, {recipe: histories}, on one scale. Returns the figure.
 
     `record`, {column: (steps, values)}, goes into the panel "published" as dots.
@@ -116,18 +117,17 @@ def draw_losses(histories, record=None):
         ax.set_title(RECIPES[recipe])
         if record and recipe == "published":
             for column, (steps, values) in record.items():
-                look = {
-                    "s": 7,
-                    "color": "black",
-                    "lw": 0,
-                    "zorder": 3,
-                    "marker": {"d_loss": "o", "g_loss": "^"}[column],
-                }
-                ax.scatter(steps, values, label=f"{plots.LOSSES[column]}, the report's", **look)
-    axes[0, 0].set_ylim(0, max(ax.get_ylim()[1] for ax in axes[0]))
+                label = f"{plots.LOSSES[column]}, printed in the report's run"
+                ax.scatter(steps, values, s=9, lw=0.3, edgecolor="white", zorder=3, color=DOTS[column], label=label)
+    low, high = min(ax.dataLim.y0 for ax in axes[0]), max(ax.dataLim.y1 for ax in axes[0])
+    axes[0, 0].set_ylim(0.9 * low if logarithmic else 0, 1.05 * high)
+    if logarithmic:
+        axes[0, 0].set_yscale("log")
+        utils.label_plainly(axes[0, 0].yaxis)
     for ax in axes[0, 1:]:
         ax.set_ylabel("")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=6, markerscale=2)
     return figure
 
 
@@ -138,7 +138,7 @@ def draw_grids(samples, epochs):
     """
     beside = len(epochs) == 1
     shape = (1, len(samples)) if beside else (len(samples), len(epochs))
-    figure, axes = utils.plt.subplots(*shape, figsize=(3.2 * shape[1] + 0.3, 3.4 * shape[0] + 0.4), squeeze=False)
+    figure, axes = utils.plt.subplots(*shape, figsize=(3.2 * shape[1] + 0.3, 3.4 * shape[0] + 0.6), squeeze=False)
     cells = [(recipe, epoch) for recipe in samples for epoch in epochs]
     for ax, (recipe, epoch), letter in zip(axes.flat, cells, "abcdefghijkl", strict=False):
         plots.draw_images(ax, samples[recipe][epoch], columns=5)
@@ -172,15 +172,30 @@ def load_record(history, epochs):
     return {column: (torch.arange(count) * scale, torch.tensor(losses[column][:count])) for column in plots.LOSSES}
 
 
-def share_within(record, histories):
-    """How many of the author's losses lie within the band of single batches of `histories`: {column: {k, n, share}}."""
-    found = {}
+def count_within(record, histories):
+    """How many of the author's losses lie in the band of single batches of `histories`: {column: count}."""
+    counts = {}
     for index, (column, (steps, values)) in enumerate(record.items()):
         middles, low, _, high = plots.loss_bands(histories, index)
-        place = (steps / (2 * middles[0])).long().clamp(max=len(middles) - 1)
-        inside = ((values >= low[place]) & (values <= high[place])).sum().item()
-        found[column] = {"k": inside, "n": len(values), "share": inside / len(values)}
-    return found
+        window = (steps / (2 * middles[0])).long().clamp(max=len(middles) - 1)
+        counts[column] = ((values >= low[window]) & (values <= high[window])).sum().item()
+    return counts
+
+
+def compare_record(record, histories):
+    """The part `record` of dynamics.json: the author's losses within the band of single batches of our runs.
+
+    `histories` are those of the balanced runs as published, {name: (steps, columns)}. Beside the counts for the band of
+    all runs together stand those for the band of each run by itself.
+    """
+    counts, number = count_within(record, list(histories.values())), len(record["d_loss"][1])
+    return {
+        "band": plots.BAND,
+        "losses": number,
+        "within": counts,
+        "share": {column: count / number for column, count in counts.items()},
+        "within_each_run": {name: count_within(record, [history]) for name, history in histories.items()},
+    }
 
 
 def export_generator(folder, path):
@@ -207,18 +222,17 @@ def draw(args, arch, found):
         losses, grids = "fig4_balanced_losses", "fig5_progression"
         if "published" in found:
             record = load_record(histories["published"][0], epochs)
-            entry = {"band": plots.BAND, "runs": [folder.name for folder in found["published"].values()]}
-            entry |= share_within(record, histories["published"])
+            names = [folder.name for folder in found["published"].values()]
+            entry = compare_record(record, dict(zip(names, histories["published"], strict=True)))
+    seeds = {recipe: list(of) for recipe, of in found.items()}
+    first_seeds = {recipe: of[:1] for recipe, of in seeds.items()}
     figures = {
-        losses: (draw_losses(histories, record), {recipe: list(of) for recipe, of in found.items()}),
-        grids: (
-            draw_grids(samples, [epochs] if arch == "initial" else stages(epochs)),
-            {recipe: [args.seed] for recipe in found},
-        ),
+        losses: (draw_losses(histories, record, logarithmic=arch == "balanced"), seeds),
+        grids: (draw_grids(samples, [epochs] if arch == "initial" else stages(epochs)), first_seeds),
     }
-    for name, (figure, seeds) in figures.items():
+    for name, (figure, drawn) in figures.items():
         path = args.figures_dir / f"{name}.png"
-        utils.save_figure(figure, path, source_of(configs, seeds), args.dataset)
+        utils.save_figure(figure, path, source_of(configs, drawn), args.dataset)
         print(f"figure: {path}")
     return entry
 
@@ -246,8 +260,8 @@ def main(argv=None):
         means = ", ".join(f"{column} {value:.3f}" for column, value in result["last_epoch"].items())
         print(f"{folder.name}: {result['epochs']} epochs; means of the last: {means}")
     if record:
-        shares = ", ".join(f"{record[c]['k']} of {record[c]['n']} of {name}" for c, name in plots.LOSSES.items())
-        print(f"the report's printed losses within the band of {plots.BAND:.0%} of single batches: {shares}")
+        shares = ", ".join(f"{record['share'][column]:.0%} of the {name}'s" for column, name in plots.LOSSES.items())
+        print(f"the report's printed losses in the band that {plots.BAND:.0%} of our single batches span: {shares}")
     data = {"columns": train.HISTORY, "record": record, "runs": dict(sorted(entries.items()))}
     utils.save_json(args.out_dir / "dynamics.json", data)
 

@@ -39,7 +39,7 @@ def draw_samples(grids, size=2.6):
 
 
 def loss_bands(histories, column):
-    """One loss over the steps, in WINDOWS windows of equal length: (middles, low, mean, high), each (windows,).
+    """One loss over the steps, in WINDOWS windows of equal length: (middles, low, median, high), each (windows,).
 
     `histories` are those of one or more runs, (steps, columns) each, `column` is an index into the columns. Between
     `low` and `high` lie BAND of all single batches of a window, of all runs.
@@ -48,22 +48,34 @@ def loss_bands(histories, column):
     window = max(1, steps // WINDOWS)
     count = steps // window
     values = torch.cat([history[: count * window, column].reshape(count, window) for history in histories], 1)
-    low, high = values.quantile(torch.tensor([(1 - BAND) / 2, (1 + BAND) / 2]), 1)
-    return (torch.arange(count) + 0.5) * window, low, values.mean(1), high
+    low, median, high = values.quantile(torch.tensor([(1 - BAND) / 2, 0.5, (1 + BAND) / 2]), 1)
+    return (torch.arange(count) + 0.5) * window, low, median, high
+
+
+def single_batches(values, points=5000):
+    """The line through values (steps,) as x and y, thinned to the extremes of windows where the eye sees no more."""
+    window = max(1, 2 * len(values) // points)
+    if window == 1:
+        return torch.arange(len(values)), values
+    count = len(values) // window
+    parts = values[: count * window].view(count, window)
+    return (torch.arange(2 * count) + 0.5) * window / 2, torch.stack([parts.amin(1), parts.amax(1)], 1).flatten()
 
 
 def plot_losses(ax, histories):
-    """Both losses over the steps, of one or more runs (steps, columns): single batches of the first run as thin lines,
-    the band of single batches of all runs, and their mean. log 2 is marked."""
+    """Both losses over the steps, of one or more runs (steps, columns): single batches of the first run as a thin line,
+    the band and the median of the single batches of all runs. log 2 is marked."""
     for column, (name, label) in enumerate(LOSSES.items()):
-        color, history = COLOURS[name], histories[0]
-        ax.plot(history[:, column].numpy(), color=color, lw=0.3, alpha=0.3, rasterized=True)
-        middles, low, mean, high = loss_bands(histories, column)
-        ax.fill_between(middles.numpy(), low.numpy(), high.numpy(), color=color, alpha=0.25, lw=0)
-        ax.plot(middles.numpy(), mean.numpy(), color=color, label=label)
+        steps, extremes = single_batches(histories[0][:, column])
+        middles, low, median, high = (values.numpy() for values in loss_bands(histories, column))
+        ax.fill_between(middles, low, high, color=COLOURS[name], alpha=0.25, lw=0)
+        ax.plot(steps, extremes, color=COLOURS[name], lw=0.3, alpha=0.35, rasterized=True)
+        ax.plot(middles, median, color=COLOURS[name], label=label)
     ax.axhline(math.log(2), color="0.3", lw=1, ls="--", label="log 2")
-    top = 1.12 * histories[0][:, :2].max().item()  # leaves room for the legend
-    ax.set(xlabel="training step", ylabel="loss (nats)", xlim=(0, len(histories[0])), ylim=(0, top))
+    room = 1.12 * ax.dataLim.y1  # for a legend at the top
+    ax.set(xlabel="training step", ylabel="loss (nats)", xlim=(0, len(histories[0])), ylim=(0, room))
+    ax.xaxis.set_major_locator(utils.plt.MaxNLocator(5))
+    ax.xaxis.set_major_formatter("{x:,.0f}")
 
 
 def describe(config, seeds=None):
@@ -89,8 +101,9 @@ def draw_run(folder, config, history, samples):
     """
     try:
         if samples:
-            shown = list(samples)[:: -(-len(samples) // 9)]  # nine fit into a row
-            figure = draw_samples({f"epoch {epoch}": samples[epoch] for epoch in shown})
+            epochs = list(samples)
+            places = torch.linspace(0, len(epochs) - 1, min(5, len(epochs))).round().int().tolist()
+            figure = draw_samples({f"epoch {epochs[place]}": samples[epochs[place]] for place in places}, size=2.2)
             utils.save_figure(figure, folder / "samples.png", describe(config), config["dataset"])
         figure, ax = utils.plt.subplots(figsize=(8, 4.5))
         plot_losses(ax, [history])
