@@ -1,8 +1,8 @@
-"""What samples are worth: functions of what a classifier sees in them, its features (n, d) and probabilities (n, 10).
+"""Sample quality, computed from what a classifier makes of the samples: features (n, d) and probabilities (n, 10).
 
-    features, probabilities = metrics.look(classifier, test_images)
+    features, probabilities = metrics.outputs(classifier, test_images)
     reference = metrics.reference(features, probabilities)             # once
-    digits = metrics.manifold(metrics.spread(features, 5000))          # once, for precision and recall
+    digits = metrics.manifold(metrics.thinned(features, 5000))         # once, for precision and recall
     metrics.quality(generator, classifier, reference, digits)          # of 5,000 fresh samples
 
 Intervals are 95 % intervals for the chance that lies in drawing n samples from one finished generator, the digits they
@@ -22,20 +22,23 @@ FEWEST = 200  # images that a covariance of 128 features is worth fitting to
 
 
 @torch.no_grad()
-def look(classifier, images):
-    """What a classifier in eval mode sees in images (n, 784) in [-1, 1]: features (n, d) and probabilities (n, 10)."""
+def outputs(classifier, images):
+    """The features (n, d) and probabilities (n, 10) of images (n, 784) in [-1, 1], by a classifier in eval mode."""
     features = torch.cat([classifier.features(part) for part in images.split(250)])  # small parts stay in the cache
     return features, classifier.out(features).softmax(1)
 
 
+look = outputs  # until all callers have the new name
+
+
 def describe(probabilities):
-    """How often each digit is read with confidence above .99, all others being `unsure`; their share; the score."""
+    """How often each digit is assigned with confidence above .99, all others being `unsure`; the share; the score."""
     confidence, digits = probabilities.max(1)
-    surely = digits[confidence > CONFIDENCE]
+    confident = digits[confidence > CONFIDENCE]
     return {
-        "histogram": surely.bincount(minlength=10).tolist(),
-        "unsure": len(digits) - len(surely),
-        "confident_share": len(surely) / len(digits),
+        "histogram": confident.bincount(minlength=10).tolist(),
+        "unsure": len(digits) - len(confident),
+        "confident_share": len(confident) / len(digits),
         "score": score(probabilities),
     }
 
@@ -153,9 +156,12 @@ def nearest(queries, points, k=1):
     return torch.stack([(queries - points[column]).norm(dim=1) for column in picked.T], 1), picked
 
 
-def spread(rows, count):
-    """At most `count` of the rows, evenly spread: MNIST's first 5,000 test digits are easier than the rest."""
+def thinned(rows, count):
+    """At most `count` of the rows, at equal distances: MNIST's first 5,000 test digits are easier than the rest."""
     return rows[:: max(1, len(rows) // count)][:count]
+
+
+spread = thinned  # until all callers have the new name
 
 
 def manifold(features, k=3):
@@ -179,20 +185,20 @@ def precision_recall(samples, digits):
     return covered(samples[0], digits), covered(digits[0], samples)
 
 
-def memorised(distances, read, test_distances, test_read):
+def memorised(distances, digits, test_distances, test_digits):
     """Are samples nearer to their nearest training digit than test digits are to theirs? Copies are.
 
-    Distances (n,) and (m,), and the digits (n,) and (m,) that are read. Ones lie close together and other digits do
-    not, so each distance is first divided by the median of the test digits that are read as the same digit.
+    Distances (n,) and (m,), and the digits (n,) and (m,) that the classifier assigns. Ones lie close together and
+    other digits do not, so each distance is first divided by the median of the test digits of the same class.
 
     Returns the samples' median, `median_ratio` (1 for fresh digits, 0 for copies), and `closer_share`, the share of
     samples that are nearer than the nearest 1 % of test digits (.01 for fresh digits, 1 for copies).
     """
     typical = torch.full((10,), test_distances.median().item(), device=distances.device)
-    for digit in test_read.unique():
-        typical[digit] = test_distances[test_read == digit].median()
+    for digit in test_digits.unique():
+        typical[digit] = test_distances[test_digits == digit].median()
     typical.clamp_(min=1e-12)
-    ratios, test_ratios = distances / typical[read], test_distances / typical[test_read]
+    ratios, test_ratios = distances / typical[digits], test_distances / typical[test_digits]
     closer = (ratios < test_ratios.quantile(0.01)).float().mean().item()
     return {
         "median": distances.median().item(),
@@ -222,20 +228,20 @@ def reference(features, probabilities, train_features=None):
 
 
 def quality(generator, classifier, reference, digits=None, samples=5000, seed=0):
-    """Frechet distance, score and share surely read of fresh samples, quick enough for every few epochs of training.
+    """Frechet distance, score and confident share of fresh samples, quick enough for every few epochs of training.
 
     With the manifold of test digits, `digits`, precision and recall as well. The latents come from `seed` alone, so
     torch's own random state stays as it is; the generator is sampled in eval mode and left in the mode it was in.
     """
     device = next(generator.parameters()).device
     z = torch.randn(samples, LATENT_DIM, generator=torch.Generator().manual_seed(seed)).to(device)
-    features, probabilities = look(classifier, sample(generator, z))
+    features, probabilities = outputs(classifier, sample(generator, z))
     figures = describe(probabilities)
     known = reference["mean"].cpu(), reference["covariance"].cpu()
     found = {"frechet_distance": frechet(gaussian(features), known).item()}
     found |= {name: figures[name] for name in ("score", "confident_share")}
     if digits is not None:
-        own = manifold(spread(features, len(digits[0])))
+        own = manifold(thinned(features, len(digits[0])))
         found["precision"], found["recall"] = precision_recall(own, digits)
     return found
 

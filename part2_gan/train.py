@@ -300,7 +300,7 @@ def evaluator(args, device):
     if trained["dataset"] != args.dataset:
         raise utils.InputError(f"{path} was trained on {trained['dataset']}, not on {args.dataset}: run classifier.py")
     test = dataset.scale(dataset.load(args, train=False)[0]).to(device)
-    reference = metrics.reference(*metrics.look(classifier, test))
+    reference = metrics.reference(*metrics.outputs(classifier, test))
     return lambda generator: metrics.quality(generator, classifier, reference, seed=10_000 + args.seed)
 
 
@@ -310,27 +310,6 @@ def multiplies_bf16(device):
         return torch.cuda.is_bf16_supported(including_emulation=False)
     abilities = utils.cpu_abilities() if device.type == "cpu" else {}
     return any(abilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
-def load_generator(path, device):
-    """The generator in eval mode and the config of its training, from a run's checkpoint or an exported generator.pt.
-
-    The config's `epochs` are those that the checkpoint has seen.
-    Raises utils.InputError if the file is missing, damaged or of another kind.
-    """
-    checkpoint = utils.load_checkpoint(path, "gan", device)
-    config = checkpoint["config"]
-    generator = gan.Generator(config.get("generator", "written"), bn_eps=config["bn_eps"]).to(device)
-    try:
-        weights = checkpoint["generator"]
-        if "averaged" in checkpoint:
-            prefix = "module."
-            weights = {name.removeprefix(prefix): w for name, w in checkpoint["averaged"].items() if prefix in name}
-        generator.load_state_dict(weights)  # half precision is converted by the copy
-        epochs = checkpoint["epoch"]
-    except (KeyError, RuntimeError):
-        raise utils.InputError(f"{path}: its weights do not fit the generator of gan.py") from None
-    return generator.eval(), config | {"epochs": epochs}
 
 
 def main(argv=None):
