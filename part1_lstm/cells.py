@@ -1,8 +1,8 @@
 """The recurrent networks that can be trained: a line of CELLS names one, with its label and its colour in figures.
 
-A cell is a module like lstm.py, with the equations, and maybe one like fast_lstm.py, the same function by a backward
-pass written by hand. The equations count: `pick` compares the two at the start of a run, and where they differ, because
-an equation was edited, say, the equations train. To add a cell, write its equations and add a line with None as `fast`.
+A cell is a module of equations such as lstm.py and, optionally, a fast form such as fast_lstm.py, the same function
+with its backward pass written by hand. `pick` compares the two at the start of a run; where they differ, after an edit
+of an equation, say, the equations train. To add a cell, write its equations and add a line with None as `fast`.
 """
 
 import hashlib
@@ -13,11 +13,11 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+import utils
 from fast_lstm import FastLSTM
 from fast_rnn import FastRNN
 from lstm import LSTM
 from rnn import VanillaRNN
-from utils import InputError
 
 
 class Cell(NamedTuple):
@@ -38,7 +38,7 @@ IMPLEMENTATIONS = ("auto", "equations", "fast")
 
 
 def pick(name, implementation="auto", hidden_size=128):
-    """What trains: (the class, "fast" or "equations", a line that says why it is not the fast one, else None).
+    """What trains: (the class, "fast" or "equations", a line that says why the fast form does not train, else None).
 
     Raises InputError if `implementation` is "fast" and there is none, or none that equals the equations.
     """
@@ -50,16 +50,17 @@ def pick(name, implementation="auto", hidden_size=128):
     if reason is None:
         return cell.fast, "fast", None
     if implementation == "fast":
-        raise InputError(f"--implementation fast: {reason}; use --implementation equations")
-    told = None if cell.fast is None else f"{reason}: training by the equations of {module}, which takes longer"
-    return cell.equations, "equations", told
+        raise utils.InputError(f"--implementation fast: {reason}; use --implementation equations")
+    line = None if cell.fast is None else f"{reason}: training by the equations of {module}, which takes longer"
+    return cell.equations, "equations", line
 
 
 def difference(cell, hidden_size):
-    """What a cell's fast form computes otherwise than its equations, in words; None where they agree.
+    """How a cell's fast form differs from its equations, in words; None where they agree.
 
-    Compared are the logits of one small batch and the gradients by all parameters, in double precision, to 1e-6.
+    Compared are the logits of a small batch and the gradients by all parameters, in double precision, to 1e-6.
     """
+    hidden_size = min(hidden_size, 128)  # as much memory as a check may take
     digits = 7 * torch.arange(40).reshape(8, 5) % 10
 
     def computed(model):
@@ -85,7 +86,7 @@ def difference(cell, hidden_size):
 
 
 def code_digest(name):
-    """Twelve letters that change with the code that fixes a run's numbers: cell, data set and training."""
+    """Twelve characters that change with the code that determines a run's numbers: cell, data set and training."""
     here = Path(__file__).parent
     files = {here / "cells.py", here / "dataset.py", here / "train.py"}
     files |= {Path(inspect.getfile(kind)) for kind in CELLS[name][:2] if kind}

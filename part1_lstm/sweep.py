@@ -1,8 +1,8 @@
-"""Many runs of train.py: planned, trained side by side or shared out over machines, and summarised. Not a script.
+"""Many runs of train.py: planned, trained in parallel or shared out over machines, and summarised. Not a script.
 
-Every run is train.py's own and writes its folder below OUT_DIR/compare; --workers of them go on at the same time. Runs
-that are finished with the same options are not repeated, so a stopped sweep goes on with the same command, and two
-sweeps that have runs in common share them.
+Every run is one of train.py with its folder in OUT_DIR/compare; --workers of them train at the same time. Finished runs
+with the same options are not repeated, so the same command continues a stopped sweep, and sweeps share the runs that
+they have in common. A run that lies there unfinished with a checkpoint is continued from it.
 
 Under torchrun, process r of n takes the runs r, r + n, r + 2 n, ... of the plan and writes their folders; the first
 process collects the results, not through files, and writes the summary and the figures.
@@ -23,62 +23,59 @@ from tqdm import tqdm
 
 import cells
 import dataset
+import run_folder
 import train
-from utils import (
-    add_common_options,
-    hold,
-    join_ranks,
-    make_folder,
-    number,
-    pick_device,
-    prepare_worker,
-    provenance,
-)
+import utils
+from plots import successes
+from utils import number
 
 START_HOURS, END_HOURS = 0.1, 12  # the longest that a process under torchrun waits for the others
-DEFAULTS = vars(train.parse_args([]))  # of a run by itself
-COLUMNS = ["accuracy", "best_val_accuracy", "val_accuracy", "test_accuracy"]  # what a summary keeps of result.json
-COLUMNS += ["epochs", "updates", "updates_to_99", "reached", "seconds"]
 
 
 def add_sweep_options(parser, lengths):
-    """Add what fixes the runs of a sweep, by default over `lengths`, and how they are worked off."""
-    parser.add_argument(
-        "--lengths",
-        nargs="+",
-        type=number(int, low=1, high=dataset.MAX_INPUT_LENGTH),
-        default=lengths,
-        help="input lengths, the report's T",
-    )
+    """Add what determines the runs of a sweep, by default over `lengths`, and how they are processed."""
+    length = number(int, low=1, high=dataset.MAX_INPUT_LENGTH)
+    parser.add_argument("--lengths", nargs="+", type=length, default=lengths, help="digits read, the report's T")
     add_run_options(parser)
 
 
 def add_run_options(parser):
-    """Add what fixes the runs of any study of several seeds but their lengths, and how they are worked off."""
-    parser.add_argument("--seeds", type=number(int, low=1, high=1000), default=5, help="seeds a cell and length")
+    """Add what determines the runs of any study of several seeds but their lengths, and how they are processed."""
+    add = parser.add_argument
+    add("--seeds", type=number(int, low=1, high=1000), default=5, help="seeds per cell and length")
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = 1 if "WORLD_SIZE" in os.environ else usable  # torchrun's processes are workers already
-    parser.add_argument("--workers", type=number(int, low=1, high=1024), default=workers, help="runs at the same time")
-    parser.add_argument("--restart", action="store_true", help="train finished runs anew as well")
+    workers = 1 if utils.process_environment()[2] > 1 else usable  # torchrun's processes are workers already
+    add("--workers", type=number(int, low=1, high=1024), default=workers, help="runs at the same time")
+    add("--restart", action="store_true", help="train finished runs again as well")
     train.add_training_options(parser)
-    add_common_options(parser)
+    utils.add_common_options(parser)
     parser.set_defaults(threads=1)  # two runs with one thread each get more done than one run with two
 
 
-def one_run(args, **own):
-    """The options of one run of a sweep: `own` before the sweep's own, the rest as train.py has them.
+def one_run(args, folder="compare", **own):
+    """The options of one run of a sweep: `own` before the sweep's, the rest train.py's defaults.
 
     Raises InputError if they do not go together.
     """
-    shared = {name: value for name, value in vars(args).items() if name in DEFAULTS}
-    run_args = argparse.Namespace(**DEFAULTS | shared | own | {"out_dir": args.out_dir / "compare"})
+    shared = {name: value for name, value in vars(args).items() if name in train.DEFAULTS}
+    run_args = argparse.Namespace(**train.DEFAULTS | shared | own | {"out_dir": args.out_dir / folder})
     train.check(run_args)
     return run_args
 
 
 def longest_first(runs):
-    """`runs` in the order in which they are worked off."""
+    """`runs` in the order in which they are trained: no long one is left over alone at the end."""
     return sorted(runs, key=lambda run_args: (run_args.input_length, run_args.cell), reverse=True)
+
+
+def folder_of(run_args):
+    """The folder of a run."""
+    return run_args.out_dir / train.run_name(run_args)
+
+
+def finished(run_args):
+    """What result.json of the run holds if it is finished, else None."""
+    return run_folder.finished(folder_of(run_args), run_folder.settings(run_args))
 
 
 def outcomes(runs, workers, result_only=True):
@@ -92,13 +89,13 @@ def outcomes(runs, workers, result_only=True):
         return
     # spawn: a forked process would inherit torch's threads in an unusable state, and CUDA not at all
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=prepare_worker)
+    pool = ProcessPoolExecutor(workers, context, initializer=utils.prepare_worker)
     try:
         futures = {pool.submit(train.train, run_args, False, result_only): index for index, run_args in runs.items()}
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool:
-        message = "a worker was killed, perhaps for want of memory; the same command goes on with the missing runs"
+        message = "a worker was killed, perhaps for lack of memory; the same command continues with the missing runs"
         raise ChildProcessError(message) from None
     except BaseException:
         for worker in multiprocessing.active_children():
@@ -111,10 +108,14 @@ def outcomes(runs, workers, result_only=True):
 def train_all(runs, workers, result_only=True, restart=False):
     """Train the runs that are not finished yet, `workers` at a time; returns all results, in the order of `runs`.
 
-    `result_only` is train.train's: without checkpoints and curves. With `restart` finished runs are trained anew.
+    `result_only` is train.train's: without checkpoints and curves. With `restart` finished runs are trained again. A
+    checkpoint is never replaced otherwise: a run that has one continues from it.
     """
-    results = [None if restart else train.finished(run_args) for run_args in runs]
-    missing = {index: run_args for index, run_args in enumerate(runs) if results[index] is None}
+    results = [None if restart else finished(run_args) for run_args in runs]
+    missing = {index: argparse.Namespace(**vars(runs[index])) for index, result in enumerate(results) if result is None}
+    for run_args in missing.values():
+        run_args.resume = not restart and (folder_of(run_args) / "checkpoint.pt").exists()
+        run_args.restart = not run_args.resume
     with tqdm(total=len(runs), initial=len(runs) - len(missing), desc="runs", unit="run") as bar:
         for index, result in outcomes(missing, min(workers, len(missing)) or 1, result_only):
             results[index] = result
@@ -125,19 +126,19 @@ def train_all(runs, workers, result_only=True, restart=False):
 
 @contextmanager
 def exchange():
-    """Around what is said between the processes of a torchrun job: its failures become a ConnectionError, one line."""
+    """Around messages between the processes of a torchrun job: their failures become a ConnectionError, one line."""
     try:
         yield
     except RuntimeError as error:  # every error of torch.distributed is one
         reason = str(error).split("\n")[0]
-        message = f"another process has ended or does not answer; the same command goes on where it was ({reason})"
+        message = f"another process has ended or does not answer; the same command continues ({reason})"
         raise ConnectionError(message) from None
 
 
 def train_shared(runs, workers, restart=False):
     """train_all, under torchrun with the runs shared out: all results on the first process, None on the others."""
     with exchange():
-        rank, world = join_ranks(hours=START_HOURS)
+        rank, world = utils.join_ranks(hours=START_HOURS)
     if world == 1:
         return train_all(runs, workers, restart=restart)
     parts = [None] * world if rank == 0 else None
@@ -155,42 +156,47 @@ def train_shared(runs, workers, restart=False):
 
 
 def announce(runs, args):
-    """Print how many of `runs` will be trained, how many are finished, by which code, and where equations train."""
-    known = [None if args.restart else train.finished(run_args) for run_args in runs]
+    """Print how many of `runs` will be trained, which finished ones come from other code, and where equations train."""
+    known = [None if args.restart else finished(run_args) for run_args in runs]
     print(f"{known.count(None)} of {len(runs)} runs will be trained, the others are finished")
     pairs = zip(runs, known, strict=True)
     old = sum(1 for run_args, result in pairs if result and result.get("code") != cells.code_digest(run_args.cell))
     if old:
-        print(f"{old} of the finished runs come from other code than the present one; --restart trains them anew")
+        print(f"{old} of the finished runs come from other code than the present one; --restart trains them again")
     for name in dict.fromkeys(run_args.cell for run_args in runs):
-        if told := cells.pick(name, args.implementation, args.hidden_size)[2]:
-            print(told)
+        if reason := cells.pick(name, args.implementation, args.hidden_size)[2]:
+            print(reason)
 
 
 def train_sweep(args, runs):
-    """Train what is missing of `runs`, with OUT_DIR/compare held.
+    """Train what is missing of `runs`, with OUT_DIR/compare locked.
 
-    Returns the results in the order of `runs`, and what a summary in JSON begins with; under torchrun both are None on
+    Returns the results in the order of `runs`, and the header of the summary in JSON; under torchrun both are None on
     all but the first process, the one that writes summary and figures.
     """
-    origin = provenance(pick_device(args))
-    first = int(os.environ.get("RANK", 0)) == 0
+    origin = utils.provenance(utils.pick_device(args))
+    first = utils.process_environment()[0] == 0
     if first:
-        make_folder(args.figures_dir)
+        utils.make_folder(args.figures_dir)
         announce(runs, args)
-    with hold(args.out_dir / "compare") if first else nullcontext():
+    with utils.hold(args.out_dir / "compare") if first else nullcontext():
         results = train_shared(runs, args.workers, args.restart)
     if not first:
         return None, None
-    config = {name: value for name, value in vars(args).items() if name not in ("out_dir", "figures_dir")}
     commits = sorted({str(result["provenance"]["git_commit"]) for result in results})
-    return results, {"config": config, "provenance": origin, "run_commits": commits}
+    return results, header(args, origin) | {"run_commits": commits}
+
+
+def header(args, origin):
+    """What the JSON file of a study begins with: its options, and where they were run."""
+    config = {name: value for name, value in vars(args).items() if name not in ("out_dir", "figures_dir")}
+    return {"config": config, "provenance": origin}
 
 
 def wilson(successes, count, z=1.959964):
     """The Wilson score interval (Wilson 1927) of a rate: (low, high) in [0, 1], with the default z the 95 % one.
 
-    successes of count, both ints. Unlike mean +- z standard errors it says something at 0 and at all of `count`, too.
+    successes of count, both ints. Unlike mean +- z standard errors it does not collapse at 0 and at `count`.
     """
     rate, scale = successes / count, 1 + z**2 / count
     centre = (rate + z**2 / (2 * count)) / scale
@@ -198,13 +204,21 @@ def wilson(successes, count, z=1.959964):
     return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
+def rows_of(results, options, **more):
+    """The runs as a summary holds them, a dictionary each: `more`, the named options, and the entries RESULT."""
+    return [
+        more | {name: result["config"][name] for name in options} | {name: result[name] for name in run_folder.RESULT}
+        for result in results
+    ]
+
+
 def summarise(runs, keys=("cell", "input_length")):
     """Median, mean, standard deviation (0 for one run) and success rate of each group of runs, a dictionary each.
 
-    Runs that agree in `keys` are a group, in the order of `runs`. All but `median_test_accuracy` (None without test
-    set), `median_epochs` and the updates speak of `accuracy`; a success is a run that reached --stop-at, with its rate
-    stands the 95 % Wilson interval. `updates_to_99` is sorted, with None for a run that did not get there; their median
-    is None if it falls on such a run.
+    Runs that agree in `keys` are a group, in the order of `runs`. A success is a run that reached --stop-at; beside its
+    rate stands the 95 % Wilson interval. Medians, mean and deviation are those of `accuracy`, but for
+    `median_test_accuracy` (None without test set), `median_epochs` and the updates. `updates_to_99` is sorted, with
+    None for a run that never reached 99 %; their median is None if it falls on such a run.
     """
     groups = {}
     for entry in runs:
@@ -240,8 +254,3 @@ def outcome(row, stop_at):
         f"median {row['median']:.4f}  mean {row['mean']:.4f} +- {row['std']:.4f}  reached {stop_at:g}: "
         f"{successes(row)} ({low:.0%} to {high:.0%})  updates to 99 %: median {median} of {' '.join(updates)}"
     )
-
-
-def successes(row):
-    """The successes in a row of `summarise`, such as 3/5."""
-    return f"{round(row['success_rate'] * row['runs'])}/{row['runs']}"
