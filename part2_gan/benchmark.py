@@ -1,20 +1,20 @@
-"""How long a training step of the GAN takes: from the usual script to train.py, one change a rung.
+"""How long a training step of the GAN takes: from the usual script to train.py, one change per rung.
 
-    python benchmark.py                                    both discriminators, 1 and 2 threads, some minutes
-    python benchmark.py --archs initial --rounds 3         a first look
+    python benchmark.py                                    # both discriminators, 1 and 2 threads, some minutes
+    python benchmark.py --archs initial --rounds 3         # a quick try
 
-Every rung does --steps training steps a round, by alternating updates, on batches of --batch-size digits:
+Every rung does --steps training steps per round, with alternating updates, on batches of --batch-size digits:
 
     usual script         DataLoader over torchvision's MNIST with ToTensor and Normalize; D ends in a Sigmoid, is given
                          real and fake images one after the other, BCELoss; loss.backward() and Adam for each network;
-                         .item() and a line of text a step, as the well-known public scripts for this GAN have it
+                         .item() and a line of text per step, as in the well-known public scripts for this GAN
     digits as a tensor   ... the data set is one tensor, and a batch an index into it
     nothing waited for   ... losses stay on the device until the end of the epoch
-    one pass of D        ... D is given real and fake images at once, answers in logits, and each backward pass
+    one pass of D        ... D is given real and fake images at once and returns logits, and each backward pass
                          computes the gradients of one network alone
-    train.py             ... and fused Adam: this project's loop itself, gan.py's networks by train.train_epoch
-    train.py, medium     ... under --matmul-precision medium, where that has an effect
-    train.py, bf16       ... under --precision bf16, where the processor has it
+    train.py             ... and fused Adam: train.train_epoch itself
+    train.py, medium     ... with --matmul-precision medium, where that has an effect
+    train.py, bf16       ... with --precision bf16, where the processor has it
     products alone       the matrix products of such a step in fp32, and nothing else
 
 The rungs take turns; the table holds medians over the rounds, and a ratio is the median of the ratios of the rounds.
@@ -55,7 +55,7 @@ PRODUCTS = "products alone"
 
 
 class PictureDataset(Dataset):
-    """Digits as torchvision's MNIST gives them out: a PIL image a sample, through `transform`."""
+    """Digits as torchvision's MNIST yields them: one PIL image per sample, through `transform`."""
 
     def __init__(self, images, transform):
         self.images, self.transform = images.reshape(-1, 28, 28), transform
@@ -68,7 +68,7 @@ class PictureDataset(Dataset):
 
 
 def batches(images, args, device, as_tensor):
-    """Real digits (batch, 784) in [-1, 1], without end, in a new order every epoch."""
+    """An endless iterator over batches of digits (batch, 784) in [-1, 1], in a new order every epoch."""
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5], [0.5])])
     loader = DataLoader(PictureDataset(images, transform), batch_size=args.batch_size, shuffle=True, drop_last=True)
     images = images.to(device)
@@ -168,7 +168,7 @@ def products(arch, args, device):
 
 
 def rungs_of(device):
-    """The rungs that this machine can climb."""
+    """The rungs that this machine can measure."""
     works = {"train.py": True, "train.py, bf16": train.multiplies_bf16(device)}
     try:
         works["train.py, medium"] = utils.matmul_precision("medium", device.type) == "medium"
@@ -186,7 +186,7 @@ def make(rung, arch, images, args, device):
 
 
 def measure(arch, images, args, device):
-    """Interleaved rounds: {rung: [milliseconds a step in each round]}."""
+    """Interleaved rounds: {rung: [milliseconds per step in each round]}."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     rungs = {rung: make(rung, arch, images, args, device) for rung in rungs_of(device)}
     times = {rung: [] for rung in rungs}
@@ -202,7 +202,7 @@ def measure(arch, images, args, device):
 
 
 def peak_mib(rung, arch, images, args, device):
-    """MiB that --steps steps of `rung` add to this process at their highest, the networks included."""
+    """The peak memory in MiB that --steps steps of `rung` add to this process, the networks included."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         make(rung, arch, images, args, device)()
@@ -214,13 +214,13 @@ def peak_mib(rung, arch, images, args, device):
 
 
 def resident_mib(entry):
-    """Memory of this process by Linux's count: entry "VmRSS" now, "VmHWM" at its highest so far."""
+    """Memory of this process in MiB as Linux counts it: entry "VmRSS" now, "VmHWM" at its peak so far."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith(f"{entry}:"))
 
 
 def measure_memory(rung, arch, args, device):
-    """peak_mib in a process of its own; None where the system does not tell."""
+    """peak_mib in a process of its own; None where the system does not report it."""
     if device.type != "cuda" and not Path("/proc/self/clear_refs").exists():
         return None
     options = {"archs": arch, "memory-of": rung, "device": device.type, "threads": torch.get_num_threads()}
@@ -235,11 +235,11 @@ def measure_memory(rung, arch, args, device):
 
 def parse_args(argv=None):
     """The benchmark's options."""
-    parser = utils.Parser("Measure the GAN's training step: from the usual script to train.py, one change a rung.")
+    parser = utils.Parser("Measure the GAN's training step: from the usual script to train.py, one change per rung.")
     count = utils.number(int, low=1)
     parser.add_argument("--archs", choices=DISCRIMINATORS, nargs="+", default=["initial", "balanced"], help="which D")
-    parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
-    parser.add_argument("--steps", type=count, default=100, help="training steps of each rung in a round")
+    parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images per step")
+    parser.add_argument("--steps", type=count, default=100, help="training steps of each rung per round")
     parser.add_argument("--rounds", type=count, default=7, help="rounds that are timed")
     parser.add_argument("--memory-of", help="print only the MiB of this rung, of the first of --archs")
     dataset.add_data_options(parser)
@@ -250,7 +250,6 @@ def parse_args(argv=None):
 
 
 def main(argv=None):
-    """Run from the command line."""
     args = parse_args(argv)
     device = utils.pick_device(args)
     images = dataset.load(args)[0]
@@ -266,7 +265,7 @@ def main(argv=None):
         for threads in thread_counts:
             torch.set_num_threads(threads)
             times = measure(arch, images, args, device)
-            print(f"{arch} D, {threads} thread{'s' * (threads > 1)}: ms a step, how many times as fast, peak MiB")
+            print(f"{arch} D, {threads} thread{'s' * (threads > 1)}: ms per step, speed-up, peak MiB")
             for rung, values in times.items():
                 row = {
                     "arch": arch,

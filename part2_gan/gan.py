@@ -6,8 +6,8 @@ Goodfellow et al. 2014, Generative Adversarial Networks. The discriminator ends 
 probability D(x) is its sigmoid, and both losses are computed from the logit, where log(1 - sigmoid(a)) does not
 underflow as it does when the sigmoid is rounded to 1 first.
 
-train.py trains what stands here, by autograd. To train another generator, another discriminator or another loss,
-change it here: nothing else has to know.
+train.py trains these networks, with autograd. To train another generator, another discriminator or another loss,
+change it here: no other file depends on its inside.
 """
 
 import torch
@@ -32,8 +32,6 @@ DISCRIMINATORS = {
     "initial": {"widths": (512, 256), "dropout": 0.0},
     "balanced": {"widths": (256, 128), "dropout": 0.4},
 }
-
-
 GENERATOR_LOSSES = ("non-saturating", "minimax")
 
 
