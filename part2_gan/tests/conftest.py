@@ -1,11 +1,19 @@
-"""Put the part's folder on the path, so that the tests import it as the scripts import each other."""
+"""What the tests share: the part's folder on the path, small trained networks, processes without a new import."""
 
+import multiprocessing
+import os
+import socket
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+PART = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PART))
+
+torch.set_num_threads(1)
+TYPESET = ["--dataset", "typeset", "--threads", "1"]
 
 
 def pytest_configure(config):
@@ -18,3 +26,61 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if "long" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="long form: -m long"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def draw_typeset_digits_once():
+    """Drawing them takes two seconds, and most tests train on them."""
+    import dataset
+
+    load, drawn = dataset.load, {}
+
+    def load_once(args, train=True):
+        if args.dataset != "typeset":
+            return load(args, train)
+        if (args.limit, train) not in drawn:
+            drawn[args.limit, train] = load(args, train)
+        return drawn[args.limit, train]
+
+    dataset.load = load_once
+    yield
+    dataset.load = load
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A folder with a classifier of typeset digits, classifier.pt, a small run, run/, its generator, generator.pt."""
+    import classifier
+    import dynamics
+    import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    common = [*TYPESET, "--limit", "4000", "--out-dir", str(folder)]
+    classifier.main([*common, "--epochs", "2"])
+    train.main([*common, "--recipe", "published", "--batch-size", "32", "--epochs", "3", "--name", "run"])
+    dynamics.export_generator(folder / "run", folder / "generator.pt")
+    return folder
+
+
+def fork(function, *args):
+    """Start a function in a process that has all modules already; returns the process."""
+    process = multiprocessing.get_context("fork").Process(target=function, args=args)
+    process.start()
+    return process
+
+
+def fork_ranks(function, *args, world=2):
+    """Run a function in processes with the environment that torchrun gives them; returns their exit codes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def start(rank):
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_PORT": port}
+        os.environ |= {name: str(value) for name, value in names.items()} | {"MASTER_ADDR": "127.0.0.1"}
+        function(*args)
+
+    ranks = [fork(start, rank) for rank in range(world)]
+    for process in ranks:
+        process.join(120)
+    return [process.exitcode for process in ranks]
