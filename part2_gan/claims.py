@@ -193,7 +193,7 @@ def each(rates):
 
 def passes_1(results):
     """Does the way from 7 to 6 pass a 1?"""
-    drawn = [reading["digit"] for reading in results["interpolate"]["pairs"]["7 to 6"]]
+    drawn = [reading["digit"] for reading in results["interpolate"]["pairs"]["7 to 6"][0]]
     measured = f"the strip of figure 6 reads {' '.join(map(str, drawn))}"
     if not results["latent_study"]:
         return measured, grade(1 in drawn)
@@ -249,13 +249,13 @@ def not_memorised(results):
 
 def roof_is_a_7(results):
     """Does z_7 - z_1 by itself look like a 7?"""
-    first = results["arithmetic"]["fig7_roof_to_6"][0]
+    first = results["arithmetic"]["fig7_roof_to_6"][0][0]
     return f"read as {first['digit']} with confidence {first['confidence']:.2f}; one triple", grade(first["digit"] == 7)
 
 
 def strip_passes_9(results):
     """Does the hybrid's strip pass a 9?"""
-    drawn = [reading["digit"] for reading in results["arithmetic"]["fig8_hybrid_to_6"]]
+    drawn = [reading["digit"] for reading in results["arithmetic"]["fig8_hybrid_to_6"][0]]
     return f"the strip of figure 8 reads {' '.join(map(str, drawn))}; one triple", grade(9 in drawn)
 
 

@@ -39,6 +39,14 @@ def add_latent_options(parser):
     add_network_options(parser)
 
 
+def add_strip_options(parser):
+    """Add the options of the scripts that draw strips, figures 6 to 8."""
+    count = utils.number(int, low=1, high=10)
+    parser.add_argument("--examples", type=count, default=3, help="strips of a kind, each from the seed's next latents")
+    parser.add_argument("--steps", type=utils.number(int, low=2, high=50), default=10, help="images in a strip")
+    add_latent_options(parser)
+
+
 def load_generator(path, device):
     """The generator in eval mode and the config of its training, from a run's checkpoint or an exported generator.pt.
 
@@ -178,7 +186,7 @@ def draw_strips(strips, path, source, data):
     """Draw strips, {title: [(images, classified), ...]}, a row each, below every image its class."""
     rows = [(title if k == 0 else "", strip) for title, of in strips.items() for k, strip in enumerate(of)]
     columns = len(rows[0][1][1])
-    figure, grid = utils.plt.subplots(len(rows), columns, figsize=(columns, 1.35 * len(rows) + 0.7), squeeze=False)
+    figure, grid = utils.plt.subplots(len(rows), columns, figsize=(columns, 1.25 * len(rows) + 0.3 * len(strips) + 0.5), squeeze=False)
     for axes, (title, (images, classified)) in zip(grid, rows, strict=True):
         for ax, image, found in zip(axes, images, classified, strict=True):
             plots.draw_images(ax, image.unsqueeze(0), columns=1)
@@ -190,3 +198,16 @@ def draw_strips(strips, path, source, data):
             label.set_in_layout(False)  # it is wider than the first image
     note = f"below each image its class; ?: confidence below {CONFIDENT:g}"
     utils.save_figure(figure, path, f"{source}; {note}", data)
+
+
+def save_strips(args, name, figures, result, config, source):
+    """Draw the `figures`, {file name: strips}, print the classes, and write NAME.json with `result` and its origin."""
+    for file, strips in figures.items():
+        path = args.figures_dir / f"{file}.png"
+        draw_strips(strips, path, source, args.dataset)
+        for title, of in strips.items():
+            for _, classified in of:
+                print(f"{title}:", *(found["digit"] for found in classified))
+        print(f"figure: {path}")
+    result |= {"seed": args.seed, "confidence": args.confidence, "generator": config}
+    utils.save_json(args.out_dir / f"{name}.json", result | {"provenance": utils.provenance(utils.pick_device(args))})
