@@ -1,28 +1,28 @@
-"""How long a training step of the LSTM takes: equations, compiled equations, the fast form, nn.LSTM, and the floor.
+"""How long a training step of the LSTM takes, in six variants, beside torch.nn.LSTM and its matrix products alone.
 
     python benchmark.py                                     lengths 10, 25, 100 and 400, some minutes on two cores
-    python benchmark.py --lengths 10 25 --rounds 5          a first look
+    python benchmark.py --lengths 10 25 --rounds 5          a quick try
     python benchmark.py --threads 1                         on one CPU thread; without it on one and on all
 
-The peers:
+The variants:
 
-    equations            lstm.py, one small kernel after the other, as the report writes it
-    equations, compiled  the same with torch.compile around its cell, where a C++ compiler is
-    fast                 fast_lstm.py: the same results, by the backward pass written by hand
+    equations            lstm.py, one small kernel after the other
+    equations, compiled  the same with torch.compile around its cell, if there is a C++ compiler
+    fast                 fast_lstm.py: the same results, with the backward pass written by hand
+    fast, usual update   the same with the usual update, see below
     nn.LSTM              torch's own LSTM on the one-hot digits, and a linear layer on its last state
     products             the matrix products of the recurrence alone, forward and backward, as fast_lstm.py makes
                          them: no LSTM that multiplies this way can take less time
 
-A training step is one-hot digits, forward pass, cross entropy, backward pass, clipping, and an update by RMSprop. The
-fast peer does it as train.py does, with clipping and update on one vector of all parameters. The others have the usual
-lines: zero_grad, loss.backward, clip_grad_norm_ and step on model.parameters(). "fast, usual update" is the fast form
-with those, which tells what comes from the LSTM itself.
+A training step is one-hot digits, forward pass, cross entropy, backward pass, clipping, and an update by RMSprop.
+"fast" does it as train.py does, with clipping and update on one vector of all parameters. The others have the usual
+lines: zero_grad, loss.backward, clip_grad_norm_ and step on model.parameters().
 
-The peers take turns, two steps each a round, the second of them timed, so that what else the machine does meets them
-all alike; the table holds medians over the rounds, and a ratio is the median of the ratios of the rounds. For all peers
-numbers below 1e-38 count as 0, as in training (utils.pick_device): without it nn.LSTM and the fast form take several
+The variants take turns, two steps each per round, the second of them timed, so that other load on the machine affects
+them all alike. The table holds medians over the rounds; a ratio is the median of the rounds' ratios. For all variants
+numbers below 1e-38 count as 0, as in training (utils.pick_device): otherwise nn.LSTM and the fast form take several
 times as long at 400 digits on Intel's processors. Peak memory is what three steps add to a process of their own, which
-had the model built and one step at length 1 done before (Linux only; on CUDA: the peak of torch's allocator).
+has built the model and done one step at length 1 before (Linux only; on CUDA: the peak of torch's allocator).
 
 Writes OUT_DIR/benchmark.json and FIGURES_DIR/lstm_speed.png, which shows the run on all threads.
 """
@@ -41,26 +41,16 @@ import torch.nn.functional as F
 from torch import nn
 
 import train
+import utils
 from fast_lstm import FastLSTM
 from lstm import LSTM
-from utils import (
-    InputError,
-    Parser,
-    add_common_options,
-    hold,
-    number,
-    pick_device,
-    provenance,
-    run,
-    save_figure,
-    save_json,
-)
+from utils import number
 
 DIGITS = 10
-PEERS = ["equations", "equations, compiled", "fast", "fast, usual update", "nn.LSTM", "products"]
+VARIANTS = ["equations", "equations, compiled", "fast", "fast, usual update", "nn.LSTM", "products"]
 COMPILER = next(filter(shutil.which, ("c++", "g++", "clang++", "cl")), None)
 if COMPILER is None:
-    PEERS.remove("equations, compiled")
+    VARIANTS.remove("equations, compiled")
 
 
 class TorchLSTM(nn.Module):
@@ -113,36 +103,36 @@ def bare_products(length, batch, hidden, device):
     return step
 
 
-def make(peer, length, args, device):
-    """The function that does one step of `peer` at this length, and the same at length 1."""
+def make(variant, length, args, device):
+    """The function that does one step of `variant` at this length, and the one at length 1."""
     torch.manual_seed(args.seed)
-    if peer == "products":
+    if variant == "products":
         return [bare_products(n, args.batch_size, args.hidden_size, device) for n in (length, 1)]
     model = TorchLSTM(args.hidden_size)
-    if peer != "nn.LSTM":
-        model = (LSTM if peer.startswith("equations") else FastLSTM)(hidden_size=args.hidden_size)
-    if peer == "equations, compiled":
+    if variant != "nn.LSTM":
+        model = (LSTM if variant.startswith("equations") else FastLSTM)(hidden_size=args.hidden_size)
+    if variant == "equations, compiled":
         model.cell = torch.compile(model.cell)  # the whole recurrence would take minutes to compile at each length
     digits = torch.randint(DIGITS, (args.batch_size, length + 1)).to(device)
     model = model.to(device)
-    form = own_training_step if peer == "fast" else training_step
+    form = own_training_step if variant == "fast" else training_step
     return [form(model, digits[:, :n], digits[:, -1]) for n in (length, 1)]
 
 
 def measure_time(length, args, device):
-    """Interleaved rounds: {peer: [milliseconds of each round]}."""
+    """Interleaved rounds: {variant: [milliseconds of each round]}."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    steps = {peer: make(peer, length, args, device)[0] for peer in PEERS}
-    times = {peer: [] for peer in PEERS}
+    steps = {variant: make(variant, length, args, device)[0] for variant in VARIANTS}
+    times = {variant: [] for variant in VARIANTS}
     for round_ in range(args.rounds + 2):
-        for peer, step in steps.items():
-            step()  # not timed: FastLSTM keeps the memory of one kind of step, and another peer has taken its place
+        for variant, step in steps.items():
+            step()  # not timed: FastLSTM keeps the memory of one kind of step, and another variant has taken its place
             wait()
             start = time.perf_counter()
             step()
             wait()
             if round_ >= 2:  # the first two warm up
-                times[peer].append(1e3 * (time.perf_counter() - start))
+                times[variant].append(1e3 * (time.perf_counter() - start))
     return times
 
 
@@ -152,9 +142,9 @@ def resident_mib(entry):
     return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith(f"{entry}:"))
 
 
-def peak_mib(peer, length, args, device):
+def peak_mib(variant, length, args, device):
     """MiB that three steps add to this process at their highest, which has done nothing else."""
-    step, warm_up = make(peer, length, args, device)
+    step, warm_up = make(variant, length, args, device)
     warm_up()
     if device.type == "cuda":
         before = torch.cuda.memory_allocated()
@@ -168,84 +158,90 @@ def peak_mib(peer, length, args, device):
     return after - (before / 2**20 if device.type == "cuda" else before)
 
 
-def measure_memory(peer, length, args, device):
+def measure_memory(variant, length, args, device):
     """peak_mib in a process of its own; None where the system does not tell."""
     if device.type != "cuda" and not Path("/proc/self/clear_refs").exists():
         return None
     options = {"batch-size": args.batch_size, "hidden-size": args.hidden_size, "seed": args.seed}
-    options |= {"device": device.type, "threads": torch.get_num_threads(), "lengths": length, "memory-of": peer}
+    options |= {"device": device.type, "threads": torch.get_num_threads(), "lengths": length, "memory-of": variant}
     command = [sys.executable, __file__] + [f"--{name}={value}" for name, value in options.items()]
     answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode:
         reason = (answer.stderr.strip().splitlines() or ["killed"])[-1]
-        raise InputError(f"the memory of {peer} at length {length} could not be measured: {reason}")
+        raise utils.InputError(f"the memory of {variant} at length {length} could not be measured: {reason}")
     return json.loads(answer.stdout.splitlines()[-1])
 
 
 def plot(rows, path, source):
-    """Write milliseconds a digit over the length, one line a peer, to `path`."""
+    """Write milliseconds per digit over the length, one line a variant, to `path`."""
     figure, axes = plt.subplots(figsize=(6.5, 4))
-    for peer in PEERS:
-        points = [(row["length"], row["milliseconds"] / row["length"]) for row in rows if row["peer"] == peer]
-        axes.plot(*zip(*points, strict=True), marker="o", label=peer, linestyle=":" if peer == "products" else "-")
+    for variant in VARIANTS:
+        points = [(row["length"], row["milliseconds"] / row["length"]) for row in rows if row["variant"] == variant]
+        axes.plot(
+            *zip(*points, strict=True), marker="o", label=variant, linestyle=":" if variant == "products" else "-"
+        )
     lengths = sorted({row["length"] for row in rows})
-    axes.set(xlabel="digits read", ylabel="milliseconds a digit")
+    axes.set(xlabel="digits read", ylabel="milliseconds per digit")
     axes.set_xscale("log")
     axes.set_xticks(lengths, [str(length) for length in lengths])
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
     figure.legend(loc="outside right upper")
-    save_figure(figure, path, source)
+    utils.save_figure(figure, path, source)
 
 
 def parse_args(argv=None):
     """The options as a Namespace; a bad one is named in one line and exits with code 2."""
-    parser = Parser("Measure the training step of the LSTM: equations, fast path, nn.LSTM, bare products.")
+    parser = utils.Parser("Measure the training step of the LSTM: equations, fast form, nn.LSTM, matrix products.")
     length = number(int, low=1, high=100_000)
     parser.add_argument("--lengths", type=length, nargs="+", default=[10, 25, 100, 400], help="digits that are read")
-    parser.add_argument("--batch-size", type=number(int, low=1), default=128, help="sequences a step")
+    parser.add_argument("--batch-size", type=number(int, low=1), default=128, help="sequences per step")
     parser.add_argument("--hidden-size", type=number(int, low=1, high=65536), default=128, help="hidden units")
-    parser.add_argument("--rounds", type=number(int, low=1), default=15, help="steps of each peer that are timed")
-    parser.add_argument("--memory-of", choices=PEERS, help="print only the MiB of this peer, at the first length")
-    add_common_options(parser)
+    parser.add_argument("--rounds", type=number(int, low=1), default=15, help="steps of each variant that are timed")
+    parser.add_argument("--memory-of", choices=VARIANTS, help="print only the MiB of this variant, at the first length")
+    utils.add_common_options(parser)
     return parser.parse_args(argv)
 
 
 def benchmark(args):
     """Measure, print the table, write results and figure; return what benchmark.json holds."""
-    device = pick_device(args)
+    device = utils.pick_device(args)
     everything = torch.get_num_threads()
     rows = []
     if COMPILER is None:
         print("no C++ compiler here: nothing is measured under torch.compile")
     for length in sorted(set(args.lengths)):
-        memory = {peer: measure_memory(peer, length, args, device) for peer in PEERS if peer != "products"}
+        memory = {
+            variant: measure_memory(variant, length, args, device) for variant in VARIANTS if variant != "products"
+        }
         for threads in [args.threads] if args.threads else sorted({1, everything}):
             torch.set_num_threads(threads)
             times = measure_time(length, args, device)
-            print(f"{length} digits, {threads} thread{'s' * (threads > 1)}: ms a step, times nn.LSTM's, peak MiB")
-            for peer in PEERS:
+            print(f"{length} digits, {threads} thread{'s' * (threads > 1)}: ms per step, times nn.LSTM's, peak MiB")
+            for variant in VARIANTS:
                 row = {
                     "length": length,
                     "threads": threads,
-                    "peer": peer,
-                    "milliseconds": statistics.median(times[peer]),
-                    "of_nn_lstm": statistics.median(a / b for a, b in zip(times[peer], times["nn.LSTM"], strict=True)),
-                    "peak_mib": memory.get(peer),
+                    "variant": variant,
+                    "milliseconds": statistics.median(times[variant]),
+                    "of_nn_lstm": statistics.median(
+                        a / b for a, b in zip(times[variant], times["nn.LSTM"], strict=True)
+                    ),
+                    "peak_mib": memory.get(variant),
                 }
                 rows.append(row)
                 peak = "" if row["peak_mib"] is None else f"{row['peak_mib']:9.1f}"
-                print(f"  {peer:20} {row['milliseconds']:9.2f} {row['of_nn_lstm']:6.2f} {peak}", flush=True)
+                print(f"  {variant:20} {row['milliseconds']:9.2f} {row['of_nn_lstm']:6.2f} {peak}", flush=True)
     torch.set_num_threads(everything)
     result = {
         "rows": rows,
         "compiler": COMPILER,
         "config": {name: getattr(args, name) for name in ("lengths", "batch_size", "hidden_size", "rounds", "seed")},
-        "provenance": provenance(device),
+        "provenance": utils.provenance(device),
     }
-    with hold(args.out_dir):
-        save_json(args.out_dir / "benchmark.json", result)
-    args.figures_dir.mkdir(parents=True, exist_ok=True)
+    with utils.hold(args.out_dir):
+        utils.save_json(args.out_dir / "benchmark.json", result)
+    utils.make_folder(args.figures_dir)
     where = result["provenance"]
     source = f"benchmark.py: batch {args.batch_size}, hidden {args.hidden_size}, medians of {args.rounds} rounds, "
     source += f"{where['processor']}, {where['threads']} threads, torch {where['torch']}"
@@ -257,10 +253,10 @@ def main(argv=None):
     """Run from the command line."""
     args = parse_args(argv)
     if args.memory_of:
-        print(peak_mib(args.memory_of, args.lengths[0], args, pick_device(args)))
+        print(peak_mib(args.memory_of, args.lengths[0], args, utils.pick_device(args)))
     else:
         benchmark(args)
 
 
 if __name__ == "__main__":
-    run(main, after_stop="nothing was written")
+    utils.run(main, after_stop="nothing was written")

@@ -1,13 +1,12 @@
-"""What became of the report's claims about the LSTM: OUT_DIR/report.md and OUT_DIR/claims.json, from measured results.
+"""The report's claims about the LSTM, tested: a table with what was measured and a verdict for each.
 
-    python report.py        # some seconds; reads what compare.py, beyond.py, length3.py and gradients.py have written
+    python report.py        some seconds
 
-A claim is a sentence of the report, what was measured about it, and a verdict that is computed from the results: holds,
-holds in part, does not hold, or, where a result is missing, not tested. Nothing here is typed in by hand but the
-report's own words; a result of another size (a quick run) gives the verdict of that size and says which one it is.
+Reads the JSON files that compare.py, benchmark.py and the studies have written to OUT_DIR; writes OUT_DIR/report.md and
+OUT_DIR/claims.json. A claim is a sentence of the report. Its verdict is computed from the results: holds, holds in
+part, does not hold, or, where a result is missing, not tested.
 """
 
-import json
 import os
 import statistics
 from pathlib import Path
@@ -15,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+import utils
 from lstm import LSTM
-from utils import Parser, add_common_options, hold, provenance, run, save_json, written_whole
 
 HOLDS, PART, NOT, UNTESTED = "holds", "holds in part", "does not hold", "not tested"
 NAMES = {"lstm": "LSTM", "rnn": "RNN"}
@@ -77,7 +76,7 @@ def exactly_100(compare):
     measured = f"{length} digits, {len(runs)} runs: validation {percent(min(best), 2)} to {percent(max(best), 2)}"
     if test:
         measured += f", fresh palindromes {percent(min(test), 2)} to {percent(max(test), 2)}"
-    measured += "; training stops at 99 %, so 100 % would be luck"
+    measured += "; training stops at 99 %"
     return measured, grade(min(best) == 1, max(best) == 1)
 
 
@@ -100,11 +99,11 @@ def short_of_100(compare):
     return f"{measured} (20 validation palindromes: steps of 5 %)", grade(bool(short), len(short) > len(runs) / 2)
 
 
-def guess(length3):
+def guess(three_digits):
     """Is it too few updates for a complex cell?"""
 
     keys = ("cell", "hidden_size", "optimizer", "batch_size")
-    settings = {tuple(row[key] for key in keys): row for row in length3["settings"]}
+    settings = {tuple(row[key] for key in keys): row for row in three_digits["settings"]}
 
     def updates(cell, hidden):
         return settings[cell, hidden, "rmsprop", 80]["updates_to_99_percent"]["median"] or float("inf")
@@ -112,14 +111,14 @@ def guess(length3):
     lstm = settings["lstm", 128, "rmsprop", 80]
     few = lstm["accuracy_at_budget"]["median"] < 1 == lstm["accuracy_at_end"]["median"]
     lighter = updates("lstm", 64) < updates("lstm", 128) and updates("rnn", 128) < updates("rnn", 256)
-    return " ".join(length3["answer"]), grade(few, lighter)
+    return " ".join(three_digits["answer"]), grade(few, lighter)
 
 
-def rnn_short(beyond):
-    """Is the RNN fine at about 10 digits, under its own protocol?"""
+def rnn_short(protocols):
+    """Does the RNN reach 80 % at about 10 digits, under its own protocol?"""
     rows = [
         row
-        for row in rows_of(beyond["summary"], study="fresh", cell="rnn", optimizer="rmsprop")
+        for row in rows_of(protocols["summary"], protocol="fresh", cell="rnn", optimizer="rmsprop")
         if 7 <= row["input_length"] <= 11
     ]
     measured = "; ".join(f"{row['input_length']} digits: median {percent(row['median'])}" for row in rows)
@@ -127,15 +126,12 @@ def rnn_short(beyond):
     return measured, grade(*(row["median"] > 0.8 for row in rows))
 
 
-def rnn_degrades(beyond):
+def rnn_degrades(protocols):
     """Does the RNN get worse with length, under its protocol and under the LSTM's?"""
     texts, bad = [], []
-    for words, wanted in (
-        ("its own protocol", {"study": "fresh"}),
-        ("the LSTM's protocol", {"study": "optimizers"}),
-    ):
+    for words, protocol in (("its own protocol", "fresh"), ("the LSTM's protocol", "split")):
         for optimizer in ("rmsprop", "adam"):
-            rows = rows_of(beyond["summary"], cell="rnn", optimizer=optimizer, **wanted)
+            rows = rows_of(protocols["summary"], cell="rnn", optimizer=optimizer, protocol=protocol)
             last = [row for row in rows if row["input_length"] >= 19]
             mean, first = statistics.mean(row["mean"] for row in last), last[0]["input_length"]
             bad.append(mean < 0.9)
@@ -146,13 +142,13 @@ def rnn_degrades(beyond):
     return "; ".join(texts), grade(*bad)
 
 
-def same_protocol(beyond):
+def same_protocol(protocols):
     """Is the LSTM ahead where both have the RNN's protocol?"""
     texts, ahead = [], []
     for cell in ("lstm", "rnn"):
         rows = [
             row
-            for row in rows_of(beyond["summary"], study="fresh", cell=cell, optimizer="rmsprop")
+            for row in rows_of(protocols["summary"], protocol="fresh", cell=cell, optimizer="rmsprop")
             if row["input_length"] >= 15
         ]
         texts.append(f"{NAMES[cell]} mean {percent(statistics.mean(r['mean'] for r in rows))}")
@@ -197,7 +193,7 @@ def vanishing(gradients):
     )
 
 
-# The id, the report's words, what is asked of which result, and the figure to look at.
+# The id, the report's words, the rule, the result that it is applied to, and the figure.
 CLAIMS = [
     ("from_scratch", "from scratch, without torch.nn.LSTM, one bias a gate", from_scratch, None, None),
     ("under_30_epochs", "most training sessions converged in fewer than 30 epochs", early_stop, "compare",
@@ -209,27 +205,31 @@ CLAIMS = [
     ("short_of_100_at_3", "the LSTM's performance did not reach 100% on sequences of length 3", short_of_100, "compare",
      "fig1_lstm_vs_rnn"),
     ("guess_at_3", "the restricted dataset size limits the gradient updates per epoch, making it harder for the "
-     "complex LSTM; the simpler RNN benefits from its lighter structure", guess, "length3", "length3"),
-    ("rnn_good_when_short", "the RNN model performs acceptably on short sequences (around 10)", rnn_short, "beyond",
+     "complex LSTM; the simpler RNN benefits from its lighter structure", guess, "three_digits", "three_digits"),
+    ("rnn_good_when_short", "the RNN model performs acceptably on short sequences (around 10)", rnn_short, "protocols",
      "protocols"),
     ("rnn_degrades", "as the sequence length increases, the performance degrades significantly", rnn_degrades,
-     "beyond", "protocols"),
+     "protocols", "protocols"),
     ("by_vanishing_gradients", "... due to the vanishing gradient problem", vanishing, "gradients", "gradients"),
     ("lstm_superior", "the LSTM demonstrates superior performance over the RNN, especially on longer sequences (one "
      "protocol)", superior, "compare", "updates_to_99"),
-    ("lstm_superior_rnn_protocol", "... (the report's RNN protocol for both)", same_protocol, "beyond", "protocols"),
+    ("lstm_superior_rnn_protocol", "... (the report's RNN protocol for both)", same_protocol, "protocols", "protocols"),
 ]  # fmt: skip
 
 
-def judge(results):
-    """Every claim with what was measured, its verdict, and the files behind it; `results` as `read` returns them."""
+SCRIPTS = {"compare": "compare.py", "benchmark": "benchmark.py"}
+SCRIPTS |= {name: f"studies/{name}.py" for name in ("protocols", "long_inputs", "three_digits", "gradients")}
+
+
+def verdicts(results):
+    """Every claim with what was measured, its verdict, and the file behind it; `results` as `load` returns them."""
     claims = []
-    for name, says, ask, source, figure in CLAIMS:
+    for name, says, rule, source, figure in CLAIMS:
         if source and results[source] is None:
-            measured, verdict = f"{source}.json is not there: run {source}.py", UNTESTED
+            measured, verdict = f"{source}.json is missing: run {SCRIPTS[source]}", UNTESTED
         else:
             try:
-                measured, verdict = ask(results[source]) if source else ask()
+                measured, verdict = rule(results[source]) if source else rule()
             except (IndexError, StopIteration, ValueError, statistics.StatisticsError):
                 measured, verdict = f"{source}.json holds no runs of that size", UNTESTED
         file = f"{source}.json" if source else None
@@ -238,80 +238,79 @@ def judge(results):
     return claims
 
 
-def read(folder):
-    """The results by name, None for those that are not there."""
-    paths = {name: folder / f"{name}.json" for name in ("compare", "beyond", "length3", "gradients", "benchmark")}
-    return {name: json.loads(path.read_text()) if path.exists() else None for name, path in paths.items()}
+def load(folder):
+    """The results by name, None for those that are missing; InputError for a damaged one."""
+    paths = {name: folder / f"{name}.json" for name in SCRIPTS}
+    return {
+        name: utils.load_json(path, "config", "provenance") if path.exists() else None for name, path in paths.items()
+    }
 
 
 def size(result):
     """How large a result's runs were, and of which commits."""
-    headers = list({json.dumps(h): h for h in result.get("studies", {"": result}).values()}.values())
-    told = []
-    for header in headers:
-        config, names = header["config"], ("seeds", "long_seeds", "epochs", "long_epochs", "updates", "precision")
-        told += [f"{name.replace('_', ' ')} {config[name]}" for name in names if name in config]
-        commits = header.get("run_commits") or [str(header["provenance"]["git_commit"])]
-        told.append(f"commit {', '.join(commit[:7] for commit in commits)}")
-    return "; ".join(dict.fromkeys(told))
+    config = result["config"]
+    words = [f"{name.replace('_', ' ')} {config[name]}" for name in ("seeds", "epochs", "updates") if name in config]
+    commits = result.get("run_commits") or [str(result["provenance"]["git_commit"])]
+    return "; ".join([*words, f"commit {', '.join(commit[:7] for commit in commits)}"])
 
 
-# Title, figure, script, what it shows; drawn only if its result is there.
+# Title, figure, result, caption; drawn only if the result is there.
 SECTIONS = [
     (
         "Figure 1: LSTM and vanilla RNN",
         "fig1_lstm_vs_rnn",
         "compare",
-        "Figure 1 under one protocol. Every run is a dot: same data, optimizer, budget and stopping for both "
-        "cells. It does not show the report's comparison, whose RNN had another protocol.",
+        "Accuracy over the number of digits read, one dot per run; the same data, optimizer, budget and early "
+        "stopping for both cells. The report's RNN had another protocol.",
     ),
     (
         "Optimizers and protocols",
         "protocols",
-        "beyond",
-        "The same grid under both optimizers that the exercise allows, and under the protocol that the "
-        "report's RNN had. What changes from panel to panel comes from optimizer and budget, not from the "
-        "cell.",
+        "protocols",
+        "Left and middle: figure 1's protocol under RMSprop and under Adam. Right: both cells under the protocol of "
+        "the report's RNN, with the means that the report published.",
     ),
     (
         "Updates to 99 %",
         "updates_to_99",
-        "beyond",
-        "How many updates each run needed. It does not show that fewer updates mean a better cell: a run that "
-        "never gets there stands at the top edge.",
+        "protocols",
+        "Updates that each run of figure 1's protocol needed to 99 % validation accuracy. Crosses at the top: runs "
+        "that never reached it.",
     ),
     (
         "Longer inputs",
-        "long_lengths",
-        "beyond",
-        "Past the report: where each cell ends with these settings and at most 100 epochs. With more epochs "
-        "or another learning rate it may end later.",
+        "long_inputs",
+        "long_inputs",
+        "Success rate with its 95 % Wilson interval, and accuracy, at longer inputs than the report's, with and "
+        "without a forget gate that begins open.",
     ),
     (
         "Three digits",
-        "length3",
-        "length3",
-        "The report's guess at 3 digits, tried: equal numbers of updates, every palindrome held out once, "
-        "networks of exchanged sizes.",
+        "three_digits",
+        "three_digits",
+        "Accuracy on held-out palindromes of 4 digits over updates, every palindrome held out once; dashed: each cell "
+        "with the other one's number of weights.",
     ),
     (
         "Gradients over the steps",
         "gradients",
         "gradients",
-        "How much of the last step's gradient reaches step t. That a gradient vanishes before training does "
-        "not tell whether the network learns: compare the accuracies in the legend.",
+        "The gradient norm at step t relative to that at the last step, before and after training, with the median "
+        "validation accuracy at that length in the legend.",
     ),
     (
         "Gates",
         "gates",
         "gradients",
-        "The gates of a trained LSTM over one palindrome, and how much of the first cell state is left in each unit.",
+        "The gates of a trained LSTM while it reads one palindrome, and the share of the first cell state that is left "
+        "in each unit.",
     ),
     (
         "Speed",
         "lstm_speed",
         "benchmark",
-        "What a training step costs: by the equations, by the backward pass written by hand, and by torch's own LSTM.",
+        "Milliseconds of a training step per digit: by the equations, by the backward pass written by hand, and by "
+        "torch's own LSTM.",
     ),
 ]
 
@@ -319,51 +318,52 @@ SECTIONS = [
 def speed(found):
     """The times of training steps over nn.LSTM's, and the peak memory, as lines of Markdown tables."""
     rows = found["rows"]
-    lengths, peers = (list(dict.fromkeys(row[name] for row in rows)) for name in ("length", "peer"))
-    cells = {(row["peer"], row["threads"], row["length"]): row for row in rows}
+    lengths, variants = (list(dict.fromkeys(row[name] for row in rows)) for name in ("length", "variant"))
+    cells = {(row["variant"], row["threads"], row["length"]): row for row in rows}
     head = "| " + " | ".join(f"{n} digits" for n in lengths) + " |\n| --- |" + " --- |" * len(lengths)
     lines = [f"Measured on {found['provenance']['processor']}, torch {found['provenance']['torch']}.", ""]
-    lines += [f"| milliseconds a step (times nn.LSTM's) {head}"]
+    lines += [f"| milliseconds per step (times nn.LSTM's) {head}"]
     for threads in dict.fromkeys(row["threads"] for row in rows):
-        for peer in peers:
-            values = [cells[peer, threads, n] for n in lengths]
+        for variant in variants:
+            values = [cells[variant, threads, n] for n in lengths]
             told = [f"{row['milliseconds']:.1f} ({row['of_nn_lstm']:.2f})" for row in values]
-            lines.append(f"| {peer}, {threads} thread{'s' * (threads > 1)} | " + " | ".join(told) + " |")
+            lines.append(f"| {variant}, {threads} thread{'s' * (threads > 1)} | " + " | ".join(told) + " |")
     if rows[0]["peak_mib"] is not None:
         lines += ["", f"| peak MiB {head}"]
-        for peer in peers[:-1]:
-            told = [f"{cells[peer, rows[0]['threads'], n]['peak_mib']:.0f}" for n in lengths]
-            lines.append(f"| {peer} | " + " | ".join(told) + " |")
+        for variant in variants[:-1]:
+            told = [f"{cells[variant, rows[0]['threads'], n]['peak_mib']:.0f}" for n in lengths]
+            lines.append(f"| {variant} | " + " | ".join(told) + " |")
     return lines
 
 
 def write(claims, results, figures, path):
-    """Write the report as Markdown; pictures are linked from `figures`, a path as seen from the report's folder."""
+    """Write the report as Markdown; figures are linked from `figures`, a path relative to the report's folder."""
     lines = ["# Part 1: the report's claims about the LSTM, measured", ""]
-    lines += ["Made by `report.py` from the results beside it.", ""]
+    lines += ["Written by `report.py` from the results beside it.", ""]
     lines += ["| the report says | measured | verdict |", "| --- | --- | --- |"]
     lines += [f"| {c['says']} | {c['measured']} | **{c['verdict']}** |".replace("\n", " ") for c in claims]
     for title, figure, source, text in SECTIONS:
         if results[source] is not None and (path.parent / figures / f"{figure}.png").exists():
             lines += ["", f"## {title}", "", f"![{title}]({figures}/{figure}.png)", ""]
-            lines += [f"{text} (`{source}.py`; {size(results[source])})"]
+            lines += [f"{text} (`{SCRIPTS[source]}`; {size(results[source])})"]
             answers = results[source].get("answer") if figure == source else None
             lines += ["", *answers] if answers else []
     if results["benchmark"]:
         lines += ["", *speed(results["benchmark"])]
-    with written_whole(path) as part:
+    with utils.written_whole(path) as part:
         part.write_text("\n".join(lines) + "\n")
 
 
 def main(argv=None):
-    """Judge, write, and print the table."""
-    parser = Parser("Write what became of the report's claims about the LSTM.")
-    add_common_options(parser)
+    """Run from the command line: compute the verdicts, write both files, print the table."""
+    parser = utils.Parser("Test the report's claims about the LSTM.")
+    utils.add_common_options(parser)
     args = parser.parse_args(argv)
-    results = read(args.out_dir)
-    claims = judge(results)
-    with hold(args.out_dir):
-        save_json(args.out_dir / "claims.json", {"claims": claims, "provenance": provenance(torch.device("cpu"))})
+    results = load(args.out_dir)
+    claims = verdicts(results)
+    with utils.hold(args.out_dir):
+        origin = utils.provenance(torch.device("cpu"))
+        utils.save_json(args.out_dir / "claims.json", {"claims": claims, "provenance": origin})
         path = args.out_dir / "report.md"
         write(claims, results, Path(os.path.relpath(args.figures_dir, args.out_dir)), path)
     for claim in claims:
@@ -372,4 +372,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    run(main)
+    utils.run(main)

@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from functools import partial
 
 import torch.distributed as dist
 from tqdm import tqdm
@@ -32,14 +33,14 @@ from utils import number
 START_HOURS, END_HOURS = 0.1, 12  # the longest that a process under torchrun waits for the others
 
 
-def add_sweep_options(parser, lengths):
+def add_sweep_options(parser, lengths, optimizer=True):
     """Add what determines the runs of a sweep, by default over `lengths`, and how they are processed."""
     length = number(int, low=1, high=dataset.MAX_INPUT_LENGTH)
     parser.add_argument("--lengths", nargs="+", type=length, default=lengths, help="digits read, the report's T")
-    add_run_options(parser)
+    add_run_options(parser, optimizer)
 
 
-def add_run_options(parser):
+def add_run_options(parser, optimizer=True):
     """Add what determines the runs of any study of several seeds but their lengths, and how they are processed."""
     add = parser.add_argument
     add("--seeds", type=number(int, low=1, high=1000), default=5, help="seeds per cell and length")
@@ -47,7 +48,7 @@ def add_run_options(parser):
     workers = 1 if utils.process_environment()[2] > 1 else usable  # torchrun's processes are workers already
     add("--workers", type=number(int, low=1, high=1024), default=workers, help="runs at the same time")
     add("--restart", action="store_true", help="train finished runs again as well")
-    train.add_training_options(parser)
+    train.add_training_options(parser, optimizer)
     utils.add_common_options(parser)
     parser.set_defaults(threads=1)  # two runs with one thread each get more done than one run with two
 
@@ -78,22 +79,26 @@ def finished(run_args):
     return run_folder.finished(folder_of(run_args), run_folder.settings(run_args))
 
 
-def outcomes(runs, workers, result_only=True):
-    """Train `runs`, a dictionary from index to options, `workers` at a time: yield index and result as each one ends.
+def in_parallel(function, jobs, workers, done=lambda index, result: None):
+    """[function(job) for job in jobs], by `workers` processes; `done` is called whenever a job has ended.
 
-    Whatever ends this early (Ctrl-C, an error in one run) ends the workers as well.
+    Whatever ends this early (Ctrl-C, an error in one job) ends the workers as well.
     """
-    if workers == 1:
-        for index, run_args in runs.items():
-            yield index, train.train(run_args, progress=False, result_only=result_only)
-        return
+    results = [None] * len(jobs)
+    if min(workers, len(jobs)) <= 1:
+        for index, job in enumerate(jobs):
+            results[index] = function(job)
+            done(index, results[index])
+        return results
     # spawn: a forked process would inherit torch's threads in an unusable state, and CUDA not at all
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=utils.prepare_worker)
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=utils.prepare_worker)
     try:
-        futures = {pool.submit(train.train, run_args, False, result_only): index for index, run_args in runs.items()}
+        futures = {pool.submit(function, job): index for index, job in enumerate(jobs)}
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            index = futures[future]
+            results[index] = future.result()
+            done(index, results[index])
     except BrokenProcessPool:
         message = "a worker was killed, perhaps for lack of memory; the same command continues with the missing runs"
         raise ChildProcessError(message) from None
@@ -103,6 +108,7 @@ def outcomes(runs, workers, result_only=True):
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+    return results
 
 
 def train_all(runs, workers, result_only=True, restart=False):
@@ -112,15 +118,19 @@ def train_all(runs, workers, result_only=True, restart=False):
     checkpoint is never replaced otherwise: a run that has one continues from it.
     """
     results = [None if restart else finished(run_args) for run_args in runs]
-    missing = {index: argparse.Namespace(**vars(runs[index])) for index, result in enumerate(results) if result is None}
-    for run_args in missing.values():
-        run_args.resume = not restart and (folder_of(run_args) / "checkpoint.pt").exists()
-        run_args.restart = not run_args.resume
-    with tqdm(total=len(runs), initial=len(runs) - len(missing), desc="runs", unit="run") as bar:
-        for index, result in outcomes(missing, min(workers, len(missing)) or 1, result_only):
-            results[index] = result
-            bar.set_postfix_str(f"{train.run_name(runs[index])}: {result['accuracy']:.3f}")
+    missing = [index for index, result in enumerate(results) if result is None]
+    jobs = [argparse.Namespace(**vars(runs[index])) for index in missing]
+    for job in jobs:
+        job.resume = not restart and (folder_of(job) / "checkpoint.pt").exists()
+        job.restart = not job.resume
+    with tqdm(total=len(runs), initial=len(runs) - len(jobs), desc="runs", unit="run") as bar:
+
+        def done(index, result):
+            results[missing[index]] = result
+            bar.set_postfix_str(f"{train.run_name(jobs[index])}: {result['accuracy']:.3f}")
             bar.update()
+
+        in_parallel(partial(train.train, progress=False, result_only=result_only), jobs, workers, done)
     return results
 
 
@@ -202,6 +212,14 @@ def wilson(successes, count, z=1.959964):
     centre = (rate + z**2 / (2 * count)) / scale
     reach = z / scale * math.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2))
     return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def median_and_range(values, digits=None):
+    """Median, minimum and maximum of the values, rounded to `digits` if given; None if one of them is None."""
+    if None in values:
+        return None
+    found = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return found if digits is None else {name: round(value, digits) for name, value in found.items()}
 
 
 def rows_of(results, options, **more):

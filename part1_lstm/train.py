@@ -49,13 +49,14 @@ FORGET_BIAS = number(float, low=-100, high=100)  # the type of the option, here 
 EVALUATION_BATCH = 1000  # rows at once: bounds the memory at long inputs, changes no result
 
 
-def add_training_options(parser):
-    """Add the hyper-parameters, with the report's values; sweeps have the same ones."""
+def add_training_options(parser, optimizer=True):
+    """Add the hyper-parameters, with the report's values; sweeps have the same ones, some without --optimizer."""
     add = parser.add_argument
     add("--hidden-size", type=number(int, low=1, high=65536), default=128, help="hidden units")
     add("--batch-size", type=number(int, low=1), default=128, help="palindromes per update")
     help = "the report names none; rmsprop is the one of its published code"
-    add("--optimizer", choices=sorted(OPTIMIZERS), default="rmsprop", help=help)
+    if optimizer:
+        add("--optimizer", choices=sorted(OPTIMIZERS), default="rmsprop", help=help)
     # Adam divides lr by 0.1 in its first step, which has to stay within float32.
     add("--lr", type=number(float, above=0, high=1e37), default=1e-3, help="learning rate")
     add("--epochs", type=number(int, low=1), default=100, help="maximum number of epochs")

@@ -1,31 +1,28 @@
-"""Where the gradient goes: |dL/dh_t| and |dL/dc_t| over the steps t, and how much the LSTM's forget gates let through.
+"""Does the gradient vanish? |dL/dh_t| and |dL/dc_t| over the steps t, and what the LSTM's forget gates let through.
 
-    python gradients.py                              100 digits, both cells, 5 seeds: about an hour of one core
-    python gradients.py --train-length 25            trained on 25 digits, measured on 100: about 8 minutes of one
-    python gradients.py --train-length 100 25        both, side by side
-    python gradients.py --input-length 25            the report's longest
-    python gradients.py --forget-bias 1              beside them an LSTM whose forget gate begins with that bias
+    python -m studies.gradients                       from the folder above: 100 digits, 5 seeds, about an hour
+    python -m studies.gradients --train-length 25     trained on 25 digits, measured on 100: about 8 minutes
+    python -m studies.gradients --forget-bias 4       with an LSTM whose forget gate begins with that bias
+    python -m studies.gradients --input-length 25     the report's longest input
 
-Measured on one batch of validation palindromes, in double precision, with the equations one by one (lstm.py, rnn.py).
 L is the cross entropy of one palindrome and dL/dh_t its total derivative, through everything that comes after h_t; |.|
-is the Euclidean norm over the hidden units. A curve is the mean of these norms over the batch, at each t. It is drawn
-relative to its last value: what reaches step t of what the last step gets, whatever the size of the loss.
+is the Euclidean norm over the hidden units. A curve is the mean of these norms over one batch of validation
+palindromes, at each t, in double precision and by the equations (lstm.py, rnn.py). It is drawn relative to its last
+value: how much of the last step's gradient reaches step t, whatever the size of the loss.
 
-The networks are those of train.py with the options given here, before their first and after their last update, one run
-a seed; finished runs with the same options are taken as they are. A run that does not learn its task is measured as
-well: the accuracies stand beside the curves.
+By equation (5), c_T holds the share f_2 (.) ... (.) f_T of c_1, unit by unit: as much as the forget gates let through.
+The first digit may survive without it, if it is handed from unit to unit by way of h.
 
-A second figure shows the gates (gates.py) for one palindrome of the length that the LSTM was trained on; of all LSTMs
-it is the one with the best validation accuracy there.
+The networks are those of train.py, before their first and after their last update, one run per seed; finished runs with
+the same options in OUT_DIR/gradients are used as they are. A run that does not learn its task is measured as well: the
+accuracies stand beside the curves.
 
-Writes OUT_DIR/gradients.json (every curve; the decay a step and the last gradient over the first, as medians and
-ranges over the seeds; units that keep more than half of c_1), FIGURES_DIR/gradients.png and FIGURES_DIR/gates.png. The
-runs are in OUT_DIR/gradients.
+Writes OUT_DIR/gradients.json (every curve; the decay per step and the last gradient over the first, as medians and
+ranges over the seeds; units that keep more than half of c_1), and in FIGURES_DIR gradients.png and gates.png (one
+palindrome, read by the LSTM with the best validation accuracy at the length that it was trained on).
 """
 
-import argparse
 import math
-import statistics
 import time
 
 import matplotlib.pyplot as plt
@@ -34,25 +31,16 @@ import torch.nn.functional as F
 
 import cells
 import dataset
+import plots
+import run_folder
+import sweep
 import train
+import utils
 from cells import CELLS
-from compare import seeds_text, source_text
-from gates import gate_values, plot_gates, survival
-from sweep import add_run_options, one_run, train_all
-from utils import (
-    Parser,
-    hold,
-    load_checkpoint,
-    make_folder,
-    number,
-    pick_device,
-    provenance,
-    run,
-    save_figure,
-    save_json,
-)
+from sweep import median_and_range
+from utils import number
 
-BIASED_COLOUR = "#009E73"
+GATES = ["input gate", "forget gate", "output gate"]
 VANISHED = 1000  # a first gradient below a thousandth of the last one counts as vanished
 
 
@@ -82,6 +70,42 @@ def decay(curve):
     return math.exp((math.log(curve[first]) - math.log(curve[-1])) / (len(curve) - 1 - first))
 
 
+@torch.no_grad()
+def gate_values(model, digits):
+    """The gates of lstm.LSTM at every step, equations (2)-(4): digits int64 (rows, time) -> i, f, o in (0, 1).
+
+    Each (rows, time, units). From the states that the model computes: a gate depends on x_t and h_(t-1) alone.
+    """
+    h = model.states(digits)[0]
+    x, before = F.one_hot(digits, model.input_size).to(h.dtype), F.pad(h[:, :-1], (0, 0, 1, 0))  # h_0 = 0
+    i = torch.sigmoid(model.W_ix(x) + model.W_ih(before))
+    f = torch.sigmoid(model.W_fx(x) + model.W_fh(before))
+    o = torch.sigmoid(model.W_ox(x) + model.W_oh(before))
+    return i, f, o
+
+
+def kept_of_first(f):
+    """The share of c_1 in c_t: forget gates (rows, time, units) -> f_2 (.) ... (.) f_t, 1 at the first step."""
+    return torch.cat([torch.ones_like(f[:, :1]), f[:, 1:]], dim=1).cumprod(dim=1)
+
+
+def survival(f):
+    """How much of c_1 is left at the end, from the forget gates (rows, time, units): a dictionary of numbers.
+
+    Units that keep more than half of it, and the largest share of a unit, both as means over the rows; the first of
+    them for the first row alone; the mean forget gate from the second step on.
+    """
+    left = kept_of_first(f)[:, -1]
+    counts = (left > 0.5).sum(1)
+    return {
+        "units": f.shape[2],
+        "units_keeping_half": counts.double().mean().item(),
+        "units_keeping_half_in_first_row": counts[0].item(),
+        "largest_share": left.amax(1).mean().item(),
+        "mean_forget_gate": f[:, 1:].mean().item(),
+    }
+
+
 def name_of(run_args):
     """What the run's network is called in figure and results, such as "LSTM, forget bias 1"."""
     bias = "" if run_args.forget_bias is None else f", forget bias {run_args.forget_bias:g}"
@@ -95,19 +119,16 @@ def plan(args):
     if args.forget_bias is not None:
         networks.insert(1, ("lstm", args.forget_bias))
     return [
-        argparse.Namespace(
-            **vars(one_run(args, cell=cell, forget_bias=bias, input_length=length, seed=seed))
-            | {"out_dir": args.out_dir / "gradients"}
-        )
+        sweep.one_run(args, "gradients", cell=cell, forget_bias=bias, input_length=length, seed=seed)
         for length in args.train_length
         for cell, bias in networks
         for seed in range(args.seed, args.seed + args.seeds)
     ]
 
 
-def checkpoint_of(run_args):
-    """Where the run keeps its weights."""
-    return run_args.out_dir / train.run_name(run_args) / "checkpoint.pt"
+def trained_weights(run_args):
+    """The weights of a finished run, as a state_dict."""
+    return utils.load_checkpoint(sweep.folder_of(run_args) / "checkpoint.pt", run_folder.KIND)["model"]
 
 
 def network(cell, run_args, state):
@@ -143,7 +164,7 @@ def measure(run_args, state, input_length, trained_on):
         "seed": run_args.seed,
         "validation_accuracy": train.evaluate(fast, digits, targets)[1],
         "last_over_first": {name: curve[-1] / curve[0] if curve[0] else None for name, curve in curves.items()},
-        "decay_a_step": {name: decay(curve) for name, curve in curves.items()},
+        "decay_per_step": {name: decay(curve) for name, curve in curves.items()},
         "curves": {name: [float(f"{value:.3g}") for value in curve] for name, curve in curves.items()},
     }
     if trained_on and run_args.cell == "lstm":
@@ -153,13 +174,6 @@ def measure(run_args, state, input_length, trained_on):
     return row
 
 
-def spread(values):
-    """Median, least and largest of the seeds' values; None if one of them is None."""
-    if None in values:
-        return None
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
-
-
 def summarise(rows):
     """Medians and ranges over the seeds of what `measure` returned, a dictionary for each stage and network."""
     groups = {}
@@ -167,10 +181,10 @@ def summarise(rows):
         groups.setdefault((row["trained_on"], row["network"]), []).append(row)
     return [
         {"trained_on": trained_on, "network": name, "cell": group[0]["cell"], "seeds": len(group)}
-        | {"validation_accuracy": spread([row["validation_accuracy"] for row in group])}
+        | {"validation_accuracy": median_and_range([row["validation_accuracy"] for row in group])}
         | {
-            quantity: {state: spread([row[quantity][state] for row in group]) for state in group[0]["curves"]}
-            for quantity in ("last_over_first", "decay_a_step")
+            quantity: {state: median_and_range([row[quantity][state] for row in group]) for state in group[0]["curves"]}
+            for quantity in ("last_over_first", "decay_per_step")
         }
         for (trained_on, name), group in groups.items()
     ]
@@ -185,16 +199,17 @@ def answer(summary, input_length):
     """Does the gradient vanish, and in which network? A sentence for each stage."""
     sentences = []
     for trained_on in dict.fromkeys(entry["trained_on"] for entry in summary):
-        vanished, told = [], []
+        vanished, ratios = [], []
         for entry in (entry for entry in summary if entry["trained_on"] == trained_on):
-            ratios = {state: ratio and ratio["median"] for state, ratio in entry["last_over_first"].items()}
-            if all(ratio is None or ratio > VANISHED for ratio in ratios.values()):
+            medians = {state: ratio and ratio["median"] for state, ratio in entry["last_over_first"].items()}
+            if all(median is None or median > VANISHED for median in medians.values()):
                 vanished.append(entry["network"])
-            states = " and ".join(f"{'inf' if r is None else format(r, '.2g')} ({s})" for s, r in ratios.items())
-            told.append(f"{entry['network']}: {states}")
+            shown = " and ".join(f"{'inf' if m is None else format(m, '.2g')} ({s})" for s, m in medians.items())
+            ratios.append(f"{entry['network']}: {shown}")
         sentences.append(
-            f"{stage(trained_on).capitalize()}, {input_length} steps: the gradient vanishes in: "
-            f"{'; '.join(vanished) or 'none'}. Last step's norm over the first's, median: {'; '.join(told)}."
+            f"{stage(trained_on).capitalize()}, {input_length} steps: the last step's gradient norm over the first's, "
+            f"median over the seeds, is {'; '.join(ratios)}. Above {VANISHED:,}, where it counts as vanished, in: "
+            f"{'; '.join(vanished) or 'none'}."
         )
     return sentences
 
@@ -207,14 +222,17 @@ def plot_gradients(rows, summary, args, path):
     for axes, trained_on in zip(panels, stages, strict=True):
         for entry in (entry for entry in summary if entry["trained_on"] == trained_on):
             name = entry["network"]
-            colour = CELLS[entry["cell"]].colour if name in [cell.label for cell in CELLS.values()] else BIASED_COLOUR
+            plain = name == CELLS[entry["cell"]].label
+            colour = CELLS[entry["cell"]].colour if plain else plots.FURTHER_COLOURS[0]
             accuracy = f" (accuracy {entry['validation_accuracy']['median']:.2f})"
             group = [row for row in rows if (row["trained_on"], row["network"]) == (trained_on, name)]
-            for state, factor in reversed(entry["decay_a_step"].items()):
+            for state, factor in reversed(entry["decay_per_step"].items()):
                 curves = torch.tensor([row["curves"][state] for row in group], dtype=torch.float64)
                 curves = curves / curves[:, -1:]
                 curves[curves == 0] = math.nan  # a gap: a logarithmic axis has no zero
-                label = f"{name}{accuracy}, {state}$_t$" + (f": \u00d7 {factor['median']:.2f} a step" if factor else "")
+                label = f"{name}{accuracy}, {state}$_t$" + (
+                    f": \u00d7 {factor['median']:.2f} per step" if factor else ""
+                )
                 accuracy = ""  # once is enough
                 style = "--" if (entry["cell"], state) == ("lstm", "h") else "-"
                 axes.fill_between(
@@ -224,35 +242,66 @@ def plot_gradients(rows, summary, args, path):
         axes.set(yscale="log", xlabel="step t (digits read)", xlim=(1, args.input_length), title=stage(trained_on))
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13))  # inside, it would hide lines
     panels[0].set_ylabel("gradient norm at step t / at the last step")
-    source = (
-        f"gradients.py: |dL/dh_t| and |dL/dc_t|, {args.batch_size} validation palindromes, {args.input_length} digits "
+    source = f"studies/gradients.py: |dL/dh_t| and |dL/dc_t|, {args.batch_size} validation palindromes, "
+    source += (
+        f"{args.input_length} digits read; \u00d7: geometric mean of the factor from t to t - 1; median and range of "
     )
-    source += "read; \u00d7: geometric mean of the factor from t to t - 1; median and range of "
-    source += f"{seeds_text(args.seed, args.seeds)}; {args.optimizer}, {source_text(args)}"
-    save_figure(figure, path, source)
+    source += f"{plots.seeds_text(args.seed, args.seeds)}; {args.optimizer}, {plots.source_text(args)}"
+    utils.save_figure(figure, path, source)
+
+
+def plot_gates(values, title, path, source):
+    """Write one palindrome's gates over t, and what is left of c_1 in each unit, to `path`.
+
+    values: i, f, o as `gate_values` returns them, with one row each.
+    """
+    length = values[0].shape[1]
+    t = range(1, length + 1)
+    figure, grid = plt.subplot_mosaic([[name, "left"] for name in GATES], figsize=(9, 5))
+    for name, gate in zip(GATES, values, strict=True):
+        low, high = gate[0].quantile(gate.new_tensor([0.1, 0.9]), dim=1)
+        grid[name].fill_between(
+            t, low.numpy(), high.numpy(), color="0.5", alpha=0.3, linewidth=0, label="10 to 90 % of the units"
+        )
+        grid[name].plot(t, gate[0].mean(1), color="#0072B2", label="mean over the units")
+        grid[name].set(ylabel=f"{name} {name[0]}$_t$", ylim=(0, 1), xlim=(0.5, length + 0.5))
+        grid[name].tick_params(labelbottom=name == GATES[-1])
+    grid[GATES[-1]].set_xlabel("step t (digits read)")
+    grid[GATES[0]].legend(fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    kept = kept_of_first(values[1])[0].t()
+    kept = kept[kept.mean(1).argsort(descending=True)].numpy()
+    extent = (0.5, length + 0.5, len(kept) + 0.5, 0.5)
+    image = grid["left"].imshow(kept, aspect="auto", cmap="cividis", vmin=0, vmax=1, extent=extent)
+    grid["left"].grid(False)
+    grid["left"].set(xlabel="step t (digits read)", ylabel="unit, in order of what they keep")
+    count = (kept[:, -1] > 0.5).sum().item()
+    grid["left"].set_title(f"share of c$_1$ in c$_t$; above half at the end: {count} of {len(kept)} units", fontsize=10)
+    figure.colorbar(image, ax=grid["left"])
+    figure.suptitle(title)
+    utils.save_figure(figure, path, source)
 
 
 def show_gates(run_args, row, path):
     """Write a trained LSTM's gates on the first palindrome of its validation split; row: what `measure` returned."""
-    state = load_checkpoint(checkpoint_of(run_args), train.CHECKPOINT_KIND)["model"]
     digits, targets = validation(run_args, row["trained_on"])
     palindrome = "".join(map(str, [*digits[0].tolist(), targets[0].item()]))
     title = f"{row['network']}, trained on {row['trained_on']} digits, "
     title += f"validation accuracy {row['gates']['validation_accuracy']:.3f}"
-    source = f"gradients.py: seed {row['seed']}, reading {palindrome}"
-    plot_gates(gate_values(network(CELLS["lstm"].equations, run_args, state), digits[:1]), title, path, source)
+    source = f"studies/gradients.py: seed {row['seed']}, reading {palindrome}"
+    model = network(CELLS["lstm"].equations, run_args, trained_weights(run_args))
+    plot_gates(gate_values(model, digits[:1]), title, path, source)
 
 
 def parse_args(argv=None):
     """The options as a Namespace; a bad one is named in one line and exits with code 2."""
-    parser = Parser("Measure how the gradient fades over the steps of a sequence, in LSTM and vanilla RNN.")
+    parser = utils.Parser("Measure the gradient over the steps of a sequence, in LSTM and vanilla RNN.")
     length = number(int, low=2, high=dataset.MAX_INPUT_LENGTH)
-    parser.add_argument("--input-length", type=length, default=100, help="digits that are read where it is measured")
-    parser.add_argument(
-        "--train-length", type=length, nargs="+", help="digits to train on, a panel for each; without it --input-length"
-    )
-    parser.add_argument("--forget-bias", type=number(float), help="adds an LSTM with this initial forget bias")
-    add_run_options(parser)
+    add = parser.add_argument
+    add("--input-length", type=length, default=100, help="digits read for the measurement")
+    help = "digits to train on, a panel for each; without it --input-length"
+    add("--train-length", type=length, nargs="+", help=help)
+    add("--forget-bias", type=train.FORGET_BIAS, help="adds an LSTM with this initial forget bias")
+    sweep.add_run_options(parser)
     args = parser.parse_args(argv)
     args.train_length = list(dict.fromkeys(args.train_length or [args.input_length]))
     return args
@@ -263,40 +312,39 @@ def main(argv=None):
     start = time.perf_counter()
     args = parse_args(argv)
     runs = plan(args)
-    origin = provenance(pick_device(args))
-    make_folder(args.figures_dir)
-    with hold(args.out_dir / "gradients"):
+    origin = utils.provenance(utils.pick_device(args))
+    utils.make_folder(args.figures_dir)
+    paths = args.out_dir / "gradients.json", args.figures_dir / "gradients.png", args.figures_dir / "gates.png"
+    with utils.hold(args.out_dir / "gradients"):
         for run_args in runs:
-            if not checkpoint_of(run_args).exists():  # deleted, or never written: the run has to be done again
-                checkpoint_of(run_args).with_name("result.json").unlink(missing_ok=True)
-        train_all(runs, args.workers, result_only=False)
+            folder = sweep.folder_of(run_args)
+            if not (folder / "checkpoint.pt").exists():  # deleted: the run has to be trained again
+                (folder / "result.json").unlink(missing_ok=True)
+        sweep.train_all(runs, args.workers, result_only=False, restart=args.restart)
         rows = []
         for run_args in runs[: len(runs) // len(args.train_length)]:  # the first weights are those of the seed alone
             rows.append(measure(run_args, train.build(run_args).state_dict(), args.input_length, None))
         for run_args in runs:
-            state = load_checkpoint(checkpoint_of(run_args), train.CHECKPOINT_KIND)["model"]
-            rows.append(measure(run_args, state, args.input_length, run_args.input_length))
+            rows.append(measure(run_args, trained_weights(run_args), args.input_length, run_args.input_length))
         trained = zip(runs, rows[-len(runs) :], strict=True)
         shown = max(
             (pair for pair in trained if "gates" in pair[1]), key=lambda pair: pair[1]["gates"]["validation_accuracy"]
         )
         summary = summarise(rows)
         sentences = answer(summary, args.input_length)
-        plot_gradients(rows, summary, args, args.figures_dir / "gradients.png")
-        show_gates(*shown, args.figures_dir / "gates.png")
         result = {
             "answer": sentences,
             "summary": summary,
             "gates_shown": {name: shown[1][name] for name in ("network", "trained_on", "seed", "gates")},
             "runs": rows,
-            "config": {name: value for name, value in vars(args).items() if name not in ("out_dir", "figures_dir")},
-            "provenance": origin,
+            **sweep.header(args, origin),
             "seconds": time.perf_counter() - start,
         }
-        save_json(args.out_dir / "gradients.json", result)
-    print(*sentences, args.out_dir / "gradients.json", sep="\n")
-    print(args.figures_dir / "gradients.png", args.figures_dir / "gates.png", sep="\n")
+        utils.save_json(paths[0], result)
+        plot_gradients(rows, summary, args, paths[1])
+        show_gates(*shown, paths[2])
+    print(*sentences, *paths, sep="\n")
 
 
 if __name__ == "__main__":
-    run(main)
+    utils.run(main)

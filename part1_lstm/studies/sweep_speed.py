@@ -1,18 +1,20 @@
-"""How many training runs a minute: this project's sweep against the script that people usually write.
+"""How many training runs per minute: this part's sweep against the script that people usually write.
 
-    python benchmark_sweep.py                           some minutes on two cores
-    python benchmark_sweep.py --lengths 11 --rounds 1   a first look
+    python -m studies.sweep_speed                           from the folder above, some minutes on two cores
+    python -m studies.sweep_speed --lengths 11 --rounds 1   a quick try
 
-The job is figure 1, so what counts is how fast many runs get done. The peers do the same runs on the same palindromes,
-both cells at each of --lengths, --epochs passes each over the same number of batches:
+Figure 1 takes many runs, so what counts is how fast they get done. Both do the same runs on the same palindromes, both
+cells at each of --lengths, --epochs each over the same number of batches:
 
     usual      one run after the other, with torch's own number of threads: a Dataset that makes each sample's one-hot
-               vectors when it is asked for, a DataLoader, nn.LSTM or nn.RNN, loss and accuracy by .item() at every step
-    sweep      compare.py's runs, --workers at a time with one thread each
+               vectors on demand, a DataLoader, nn.LSTM or nn.RNN, loss and accuracy by .item() at every step
+    sweep      the runs of compare.py, --workers at a time with one thread each
 
-They take turns, --rounds times; the ratio is the median of the rounds' ratios. Starting Python and importing torch is
-not counted, for either. A run of the sweep does more than the usual one: at its end it reads 10,000 fresh palindromes,
-which counts for less the more epochs there are. Writes OUT_DIR/benchmark_sweep.json.
+They take turns, --rounds times; the ratio is the median of the rounds' ratios. The start of Python and the import of
+torch do not count. A run of the sweep does more than the usual one: at its end it evaluates 10,000 further palindromes,
+which counts for less the more epochs there are.
+
+Writes OUT_DIR/sweep_speed.json.
 """
 
 import argparse
@@ -31,15 +33,17 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import dataset
+import sweep
 import train
-from utils import Parser, add_common_options, hold, number, pick_device, prepare_worker, provenance, run, save_json
+import utils
+from utils import number
 
 DIGITS = 10
-PEERS = ("usual", "sweep")
+SCRIPTS = ("usual", "sweep")
 
 
 class OneHotPalindromes(Dataset):
-    """Palindromes as such scripts have them: (one-hot digits (time, 10) float32, target), made anew for each sample."""
+    """Palindromes as such scripts have them: (one-hot digits (time, 10) float32, target), made for each sample."""
 
     def __init__(self, digits, targets):
         self.digits, self.targets = digits.numpy(), targets.numpy()
@@ -95,72 +99,75 @@ def plan(args, folder):
     for length in sorted(args.lengths, reverse=True):
         for cell in ("lstm", "rnn"):
             words = ["--cell", cell, "--input-length", length, "--epochs", args.epochs, "--stop-at", 2, "--threads", 1]
-            words += ["--seed", args.seed, "--out-dir", folder, "--matmul-precision", args.matmul_precision]
+            words += [
+                "--seed",
+                args.seed,
+                "--out-dir",
+                folder,
+                "--matmul-precision",
+                args.matmul_precision,
+                "--restart",
+            ]
             runs.append(train.parse_args([str(word) for word in words]))
     return runs
 
 
-def sweep(pool, runs):
+def sweep_runs(pool, runs):
     """Do `runs` in the pool's processes."""
     list(pool.map(train.train, runs, [False] * len(runs), [True] * len(runs)))
 
 
 def parse_args(argv=None):
     """The options as a Namespace; a bad one is named in one line and exits with code 2."""
-    parser = Parser("Measure runs a minute: the sweep against the usual script.")
+    parser = utils.Parser("Measure runs per minute: the sweep against the usual script.")
     length = number(int, low=1, high=dataset.MAX_INPUT_LENGTH)
     parser.add_argument("--lengths", type=length, nargs="+", default=[11, 15, 19, 25], help="digits that are read")
-    parser.add_argument("--epochs", type=number(int, low=1), default=6, help="passes over the data in each run")
-    parser.add_argument("--rounds", type=number(int, low=1), default=3, help="times that each peer does all runs")
+    parser.add_argument("--epochs", type=number(int, low=1), default=6, help="of each run")
+    parser.add_argument("--rounds", type=number(int, low=1), default=3, help="times that either does all runs")
     parser.add_argument(
         "--workers", type=number(int, low=1), default=os.cpu_count() or 1, help="processes of the sweep"
     )
-    add_common_options(parser, figures=False)
+    utils.add_common_options(parser, figures=False)
     return parser.parse_args(argv)
 
 
 def main(argv=None):
-    """Measure, print, and write benchmark_sweep.json."""
+    """Measure, print, and write sweep_speed.json."""
     args = parse_args(argv)
-    device = pick_device(args)
-    seconds = {peer: [] for peer in PEERS}
+    device = utils.pick_device(args)
+    seconds = {script: [] for script in SCRIPTS}
     context = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(args.workers, context, initializer=prepare_worker) as pool,
+        ProcessPoolExecutor(args.workers, context, initializer=utils.prepare_worker) as pool,
     ):
         first_steps = [
             argparse.Namespace(**vars(args) | {"lengths": [1], "epochs": 1, "seed": seed})
             for seed in range(args.workers)
         ]
-        sweep(pool, [options for step in first_steps for options in plan(step, Path(folder))])  # imports torch
+        sweep_runs(pool, [options for step in first_steps for options in plan(step, Path(folder))])  # imports torch
         for _ in range(args.rounds):
-            for peer in PEERS:
+            for script in SCRIPTS:
                 runs = plan(args, Path(folder))
                 start = time.perf_counter()
-                if peer == "usual":
+                if script == "usual":
                     for options in runs:
                         usual_run(options)
                 else:
-                    sweep(pool, runs)
-                seconds[peer].append(time.perf_counter() - start)
-    rates = {peer: 60 * len(runs) / statistics.median(times) for peer, times in seconds.items()}
+                    sweep_runs(pool, runs)
+                seconds[script].append(time.perf_counter() - start)
+    rates = {script: 60 * len(runs) / statistics.median(times) for script, times in seconds.items()}
     ratios = {
-        peer: statistics.median(a / b for a, b in zip(seconds["usual"], seconds[peer], strict=True)) for peer in PEERS
+        script: statistics.median(a / b for a, b in zip(seconds["usual"], seconds[script], strict=True))
+        for script in SCRIPTS
     }
-    for peer in PEERS:
-        print(f"{peer:10} {rates[peer]:6.1f} runs a minute of {args.epochs} epochs, {ratios[peer]:.2f} times the usual")
-    names = ("lengths", "epochs", "rounds", "workers", "seed")
-    entry = {
-        "runs_a_minute": rates,
-        "times_the_usual": ratios,
-        "seconds": seconds,
-        "config": {name: getattr(args, name) for name in names},
-        "provenance": provenance(device),
-    }
-    with hold(args.out_dir):
-        save_json(args.out_dir / "benchmark_sweep.json", entry)
+    for script in SCRIPTS:
+        told = f"{rates[script]:6.1f} runs per minute of {args.epochs} epochs, {ratios[script]:.2f} times the usual"
+        print(f"{script:10} {told}")
+    measured = {"runs_per_minute": rates, "times_the_usual": ratios, "seconds": seconds}
+    with utils.hold(args.out_dir):
+        utils.save_json(args.out_dir / "sweep_speed.json", measured | sweep.header(args, utils.provenance(device)))
 
 
 if __name__ == "__main__":
-    run(main, after_stop="nothing was written")
+    utils.run(main, after_stop="nothing was written")

@@ -1,22 +1,22 @@
-"""Why the LSTM falls short of 100 % at 3 digits: the report's guess, tried out.
+"""Why does the LSTM fall short of 100 % at 3 digits? A test of the report's guess.
 
-    python length3.py                             10 settings x 5 folds x 3 seeds, about 4 minutes on one core
-    python length3.py --seeds 1 --updates 200     a first look
+    python -m studies.three_digits                           from the folder above, about 4 minutes on one core
+    python -m studies.three_digits --seeds 1 --updates 200   a quick try
 
-Only 100 palindromes of 4 digits exist: abba, of which a, b, b are read and a is asked for. With 80 of them to train on
-and a batch of 128, an epoch is one update, so the report's 100 epochs are 100 updates, and one error on the other 20
-costs 5 %. It guesses that so few updates are too few for "the complex LSTM", and that the RNN "benefits from its
-lighter structure". Here:
+Only 100 palindromes of 4 digits exist: abba, of which a, b, b are read and a is predicted. With 80 of them to train on
+and a batch of 128, an epoch is one update, so the report's 100 epochs are 100 updates, and each of the other 20 counts
+5 % of the accuracy. The report guesses that so few updates are too few for "the complex LSTM", and that the RNN
+"benefits from its lighter structure". Here:
 
-- Every palindrome is held out once: 5 folds of 20, drawn anew for each seed. Accuracies are those of all 100 held-out
-  answers of a seed, in steps of 1 %; a fold's model has never been trained on the palindromes it answers for.
-- Accuracy is followed over updates, far beyond 100, without early stopping; both cells, RMSprop and Adam, the whole 80
-  as one batch (the report's) or batches of 8: as many updates, so a tenth of the epochs.
-- "Complex" is tried apart from "LSTM": an LSTM of 64 units has about as many weights as the RNN of 128, and an RNN of
-  256 as many as the LSTM of 128.
+- Every palindrome is held out once: 5 folds of 20, drawn anew for each seed. An accuracy is over all 100 held-out
+  predictions of a seed, in steps of 1 %, each made by a model that was not trained on that palindrome.
+- Training goes on far beyond 100 updates, without early stopping, with both cells, RMSprop and Adam, and all 80 as one
+  batch (as in the report) or batches of 8: as many updates, so a tenth of the epochs.
+- The number of weights is varied apart from the cell: an LSTM of 64 units has about as many weights as the RNN of 128,
+  and an RNN of 256 as many as the LSTM of 128.
 
-Writes OUT_DIR/length3.json (medians, ranges, curves and errors of every setting, and the answer in two sentences) and
-FIGURES_DIR/length3.png.
+Writes OUT_DIR/three_digits.json (medians, ranges, curves and errors of every setting, and the answer in two sentences)
+and FIGURES_DIR/three_digits.png.
 """
 
 import statistics
@@ -29,30 +29,20 @@ from tqdm import tqdm
 
 import cells
 import dataset
+import plots
+import sweep
 import train
+import utils
 from cells import CELLS
-from compare import seeds_text
-from utils import (
-    InputError,
-    Parser,
-    add_common_options,
-    hold,
-    make_folder,
-    number,
-    pick_device,
-    provenance,
-    run,
-    save_figure,
-    save_json,
-)
+from sweep import median_and_range
 
 LENGTH, FOLDS = 3, 5
 BUDGET = 100  # the report's updates: 100 epochs of one
-EVERY = 5  # updates between two looks at the held-out palindromes
+EVERY = 5  # updates between two evaluations on the held-out palindromes
 LR, CLIP = 1e-3, 10.0  # the report's
 PER_DIGIT = 10  # palindromes that begin with the same digit
-WHOLE, SMALL = 80, 8  # batch sizes; both divide the 80 training rows, so that no batch reaches over two epochs
-REPORT = ("rmsprop", WHOLE)  # the report names no optimizer: this is the one of figure 1
+WHOLE, SMALL = 80, 8  # batch sizes; both divide the 80 training rows, so that no batch spans two epochs
+REPORT = ("rmsprop", WHOLE)  # the optimizer of the report's published code
 PANELS = [REPORT, ("adam", WHOLE), ("rmsprop", SMALL), ("adam", SMALL)]
 SIZES = {"lstm": (128, 64), "rnn": (128, 256)}  # hidden units: the report's, and those with the other cell's weights
 # (cell, hidden units, optimizer, batch size)
@@ -61,7 +51,7 @@ SETTINGS += [(cell, SIZES[cell][1], *REPORT) for cell in SIZES]
 
 
 def palindromes(device="cpu"):
-    """All there are, in the order of their halves: digits uint8 (100, 3), targets int64 (100)."""
+    """All palindromes of 4 digits, in the order of their halves: digits uint8 (100, 3), targets int64 (100)."""
     half = dataset.half_length(LENGTH)
     rows = torch.from_numpy(dataset.mirror(dataset.to_digits(np.arange(10**half), half), LENGTH)).to(device)
     return rows[:, :-1].contiguous(), rows[:, -1].long()
@@ -73,15 +63,16 @@ def draw_folds(seed):
 
 
 def follow(setting, seed, updates, device="cpu"):
-    """Train one model a fold, `updates` updates each, and look at it every EVERY updates.
+    """Train one model per fold, `updates` updates each, and evaluate it every EVERY updates.
 
-    Returns answers, int64 (looks, 100): what each palindrome's held-out model takes for its last digit; and accuracy,
-    (looks): that on the 80 training rows, mean over the folds.
+    setting: cell, hidden units, optimizer, batch size. Returns predictions, int64 (evaluations, 100): the last digit of
+    each palindrome by the model that did not train on it; and accuracy, (evaluations): that on the 80 training rows,
+    mean over the folds.
     """
     cell, hidden_size, optimizer_name, batch_size = setting
     digits, targets = palindromes(device)
-    answers = torch.empty(updates // EVERY, len(targets), dtype=torch.int64)
-    accuracy = torch.zeros(len(answers))
+    predictions = torch.empty(updates // EVERY, len(targets), dtype=torch.int64)
+    accuracy = torch.zeros(len(predictions))
     for fold, held_out in enumerate(draw_folds(seed)):
         kept = torch.ones(len(targets), dtype=torch.bool).index_fill(0, held_out, False).nonzero()[:, 0]
         torch.manual_seed(FOLDS * seed + fold)
@@ -89,30 +80,25 @@ def follow(setting, seed, updates, device="cpu"):
         optimizer = train.OPTIMIZERS[optimizer_name]([train.one_vector(model)], lr=LR)
         epochs = -(-updates * batch_size // len(kept))
         order = torch.cat([kept[torch.randperm(len(kept))] for _ in range(epochs)])[: updates * batch_size].to(device)
-        for look, rows in enumerate(order.split(EVERY * batch_size)):
+        for n, rows in enumerate(order.split(EVERY * batch_size)):
             train.train_epoch(model, optimizer, digits, targets, rows, batch_size, CLIP)
             with torch.no_grad():
-                answers[look, held_out] = model(digits[held_out].long()).argmax(dim=1).cpu()
-            accuracy[look] += train.evaluate(model, digits[kept], targets[kept])[1] / FOLDS
-    return answers, accuracy
+                predictions[n, held_out] = model(digits[held_out].long()).argmax(dim=1).cpu()
+            accuracy[n] += train.evaluate(model, digits[kept], targets[kept])[1] / FOLDS
+    return predictions, accuracy
 
 
-def spread(values):
-    """Median, least and largest of the seeds' values."""
-    return {name: round(f(values), 4) for name, f in (("median", statistics.median), ("min", min), ("max", max))}
+def errors(predictions, seeds):
+    """The errors on held-out palindromes at one evaluation; predictions int64 (seeds, 100).
 
-
-def errors(answers, seeds):
-    """Which held-out palindromes are missed at one look; answers int64 (seeds, 100).
-
-    `named_last_read`: the share of the wrong answers that name b, the digit read last of abba; by chance it would be
-    1/9 or less. `target_seen`: how many of the 80 training palindromes have the right answer's digit, on average over
-    the wrong answers and over all. `most_missed`: up to ten palindromes and how many seeds miss them.
+    `named_last_read`: the share of the wrong predictions that are b, the digit of abba read last; by chance it would
+    be 1/9 or less. `target_seen`: how many of the 80 training palindromes have the correct digit as target, on average
+    over the wrong predictions and over all. `most_missed`: up to ten palindromes and how many seeds miss them.
     """
     digits, targets = palindromes()
-    wrong = answers != targets
+    wrong = predictions != targets
     count = wrong.sum().item()
-    seen = torch.empty(answers.shape)
+    seen = torch.empty(predictions.shape)
     for row, seed in zip(seen, seeds, strict=True):
         for held_out in draw_folds(seed):
             row[held_out] = PER_DIGIT - targets[held_out].bincount(minlength=10)[targets[held_out]].float()
@@ -123,7 +109,7 @@ def errors(answers, seeds):
     return {
         "missed": count,
         "of": wrong.numel(),
-        "named_last_read": round((answers == digits[:, -1])[wrong].float().mean().item(), 3) if count else None,
+        "named_last_read": round((predictions == digits[:, -1])[wrong].float().mean().item(), 3) if count else None,
         "target_seen": {
             "missed": round(seen[wrong].mean().item(), 2) if count else None,
             "all": round(seen.mean().item(), 2),
@@ -132,16 +118,18 @@ def errors(answers, seeds):
     }
 
 
-def summarise(setting, answers, accuracy, seeds):
-    """One setting's row of the results; answers int64 (seeds, looks, 100), accuracy (seeds, looks) as of `follow`.
+def summarise(setting, predictions, accuracy, seeds):
+    """One setting's row of the results; predictions int64 (seeds, evaluations, 100), accuracy (seeds, evaluations).
 
-    `updates_to_99_percent`: at the first look with at most one of the 100 wrong; None where a seed has no such look,
-    and as the median if half of the seeds have none.
+    `updates_to_99_percent`: at the first evaluation with at most one error in 100; None for a seed without one, and as
+    the median if half of the seeds have none.
     """
     cell, hidden_size, optimizer, batch_size = setting
-    right = (answers == palindromes()[1]).double().mean(2)
+    held_out = (predictions == palindromes()[1]).double().mean(2)
     budget = BUDGET // EVERY - 1
-    reached = [next((EVERY * (i + 1) for i, value in enumerate(row) if value >= 0.99), None) for row in right.tolist()]
+    reached = [
+        next((EVERY * (n + 1) for n, value in enumerate(row) if value >= 0.99), None) for row in held_out.tolist()
+    ]
     median = statistics.median(updates or float("inf") for updates in reached)
     return {
         "cell": cell,
@@ -152,19 +140,19 @@ def summarise(setting, answers, accuracy, seeds):
         ),
         "optimizer": optimizer,
         "batch_size": batch_size,
-        "accuracy_at_budget": spread(right[:, budget].tolist()),
-        "accuracy_at_end": spread(right[:, -1].tolist()),
-        "train_accuracy_at_budget": spread(accuracy[:, budget].tolist()),
-        "train_accuracy_at_end": spread(accuracy[:, -1].tolist()),
+        "accuracy_at_budget": median_and_range(held_out[:, budget].tolist(), 4),
+        "accuracy_at_end": median_and_range(held_out[:, -1].tolist(), 4),
+        "train_accuracy_at_budget": median_and_range(accuracy[:, budget].tolist(), 4),
+        "train_accuracy_at_end": median_and_range(accuracy[:, -1].tolist(), 4),
         "updates_to_99_percent": {"median": median if median < float("inf") else None, "seeds": reached},
-        "errors_at_budget": errors(answers[:, budget], seeds),
-        "errors_at_end": errors(answers[:, -1], seeds),
+        "errors_at_budget": errors(predictions[:, budget], seeds),
+        "errors_at_end": errors(predictions[:, -1], seeds),
         "curve": {
             name: [round(value, 4) for value in values.tolist()]
             for name, values in (
-                ("median", right.quantile(0.5, 0)),
-                ("min", right.amin(0)),
-                ("max", right.amax(0)),
+                ("median", held_out.quantile(0.5, 0)),
+                ("min", held_out.amin(0)),
+                ("max", held_out.amax(0)),
                 ("train_median", accuracy.quantile(0.5, 0)),
             )
         },
@@ -172,7 +160,7 @@ def summarise(setting, answers, accuracy, seeds):
 
 
 def find(rows, cell, size=0, panel=REPORT):
-    """The row of one setting; size 1 is the cell with the other one's number of weights."""
+    """The row of one setting; size 1 is the cell with as many weights as the other one has at size 0."""
     wanted = (cell, SIZES[cell][size], *panel)
     names = ("cell", "hidden_size", "optimizer", "batch_size")
     return next(row for row in rows if tuple(row[name] for name in names) == wanted)
@@ -208,9 +196,9 @@ def answer(rows, updates):
         "" if last is None else f"; {percent(last)} of the LSTM's errors at {BUDGET} updates name the digit read last"
     )
     return [
-        f"After the report's {BUDGET} updates the LSTM has {percent(budget[0])} of the held-out palindromes right and "
-        f"{percent(lstm['train_accuracy_at_budget']['median'])} of its training palindromes (RNN: {percent(budget[1])} "
-        f"held out), after {updates} updates {percent(end[0])} held out: {too_few}.",
+        f"After the report's {BUDGET} updates the LSTM classifies {percent(budget[0])} of the held-out palindromes "
+        f"correctly and {percent(lstm['train_accuracy_at_budget']['median'])} of its training palindromes (RNN: "
+        f"{percent(budget[1])} of the held-out ones); after {updates} updates {percent(end[0])} held out: {too_few}.",
         f"To 99 % the RNN needs {n[1]} updates and {n[3]} with the LSTM's number of weights, the LSTM {n[0]} and "
         f"{n[2]} with the RNN's: {weights}{naming}.",
     ]
@@ -219,19 +207,19 @@ def answer(rows, updates):
 def plot(rows, args, path):
     """Write held-out accuracy over updates, a panel for each optimizer and batch size, to `path`."""
     figure, grid = plt.subplots(2, 2, figsize=(9, 6), sharex=True, sharey=True)
-    looks = range(EVERY, args.updates + 1, EVERY)
+    updates = range(EVERY, args.updates + 1, EVERY)
     for axes, panel in zip(grid.flat, PANELS, strict=True):
         axes.axvline(BUDGET, color="0.4", linestyle="--", linewidth=1, label=f"the report's {BUDGET} updates")
         for cell in SIZES:
             curve, colour = find(rows, cell, panel=panel)["curve"], CELLS[cell].colour
-            axes.fill_between(looks, curve["min"], curve["max"], color=colour, alpha=0.2, linewidth=0)
-            axes.plot(looks, curve["median"], color=colour, label=f"{CELLS[cell].label}, {SIZES[cell][0]} units")
-            axes.plot(looks, curve["train_median"], color=colour, linestyle=":", linewidth=1.2)
+            axes.fill_between(updates, curve["min"], curve["max"], color=colour, alpha=0.2, linewidth=0)
+            axes.plot(updates, curve["median"], color=colour, label=f"{CELLS[cell].label}, {SIZES[cell][0]} units")
+            axes.plot(updates, curve["train_median"], color=colour, linestyle=":", linewidth=1.2)
             if panel == REPORT:
                 curve = find(rows, cell, size=1)["curve"]
                 label = f"{CELLS[cell].label}, {SIZES[cell][1]} units"
-                axes.plot(looks, curve["median"], color=colour, linestyle="--", linewidth=1.2, label=label)
-        name = {"rmsprop": "RMSprop", "adam": "Adam"}[panel[0]]
+                axes.plot(updates, curve["median"], color=colour, linestyle="--", linewidth=1.2, label=label)
+        name = plots.OPTIMIZER_LABELS[panel[0]]
         axes.set_title(f"{name}, batch {panel[1]}" + ", as in figure 1" * (panel == REPORT))
         axes.set(xscale="log", xlim=(EVERY, args.updates), ylim=(0, 1.03))
     ticks = [tick for tick in (5, 10, 20, 50, 100, 200, 500, 1000, 2000) if tick <= args.updates]
@@ -239,25 +227,25 @@ def plot(rows, args, path):
     for axes in grid[1]:
         axes.set_xlabel("updates")
     for axes in grid[:, 0]:
-        axes.set_ylabel("accuracy, held out")
-    grid[0, 0].plot([], [], color="0.4", linestyle=":", linewidth=1.2, label="on its training palindromes")
+        axes.set_ylabel("accuracy on held-out palindromes")
+    grid[0, 0].plot([], [], color="0.4", linestyle=":", linewidth=1.2, label="on training palindromes")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
-    source = f"length3.py: all 100 palindromes of {LENGTH + 1} digits, each held out once in {FOLDS} folds; "
-    source += f"median and range of {seeds_text(args.seed, args.seeds)}; lr {LR:g}, clip {CLIP:g}"
-    save_figure(figure, path, source)
+    source = (
+        f"studies/three_digits.py: all 100 palindromes of {LENGTH + 1} digits, each held out once in {FOLDS} folds; "
+    )
+    source += f"median and range of {plots.seeds_text(args.seed, args.seeds)}; lr {LR:g}, clip {CLIP:g}"
+    utils.save_figure(figure, path, source)
 
 
 def parse_args(argv=None):
     """The options as a Namespace; a bad one is named in one line and exits with code 2."""
-    parser = Parser("Find out why the LSTM falls short of 100 % at 3 digits.")
+    parser = utils.Parser("Test why the LSTM falls short of 100 % at 3 digits.")
+    updates = utils.number(int, low=BUDGET, high=100_000)
+    parser.add_argument("--updates", type=updates, default=500, help=f"of each model, a multiple of {EVERY}")
     parser.add_argument(
-        "--updates",
-        type=number(int, low=BUDGET, high=100_000),
-        default=500,
-        help=f"of each model, a multiple of {EVERY}",
+        "--seeds", type=utils.number(int, low=1, high=1000), default=3, help="draws of folds and weights"
     )
-    parser.add_argument("--seeds", type=number(int, low=1, high=1000), default=3, help="draws of folds and weights")
-    add_common_options(parser)
+    utils.add_common_options(parser)
     parser.set_defaults(threads=1)  # the matrices are small: a second thread gains nothing
     return parser.parse_args(argv)
 
@@ -267,32 +255,32 @@ def main(argv=None):
     start = time.perf_counter()
     args = parse_args(argv)
     if args.updates % EVERY:
-        raise InputError(f"--updates {args.updates}: it must be a multiple of {EVERY}")
-    device = pick_device(args)
-    origin = provenance(device)
+        raise utils.InputError(f"--updates {args.updates}: it must be a multiple of {EVERY}")
+    device = utils.pick_device(args)
+    origin = utils.provenance(device)
     seeds = range(args.seed, args.seed + args.seeds)
-    make_folder(args.figures_dir)
+    paths = args.out_dir / "three_digits.json", args.figures_dir / "three_digits.png"
+    utils.make_folder(args.figures_dir)
     rows = []
-    with hold(args.out_dir), tqdm(total=len(SETTINGS) * len(seeds), desc="5-fold", unit="setting and seed") as bar:
+    with (
+        utils.hold(args.out_dir),
+        tqdm(total=len(SETTINGS) * len(seeds), desc="5-fold", unit="setting and seed") as bar,
+    ):
         for setting in SETTINGS:
             outcomes = []
             for seed in seeds:
                 outcomes.append(follow(setting, seed, args.updates, device))
                 bar.update()
-            answers, accuracy = map(torch.stack, zip(*outcomes, strict=True))
-            rows.append(summarise(setting, answers, accuracy, seeds))
+            predictions, accuracy = map(torch.stack, zip(*outcomes, strict=True))
+            rows.append(summarise(setting, predictions, accuracy, seeds))
         sentences = answer(rows, args.updates)
-        result = {
-            "answer": sentences,
-            "settings": rows,
-            "config": {name: getattr(args, name) for name in ("updates", "seeds", "seed")} | {"every": EVERY},
-            "provenance": origin,
-            "seconds": time.perf_counter() - start,
-        }
-        plot(rows, args, args.figures_dir / "length3.png")
-        save_json(args.out_dir / "length3.json", result)
-    print(*sentences, args.out_dir / "length3.json", args.figures_dir / "length3.png", sep="\n")
+        header = sweep.header(args, origin)
+        header["config"]["every"] = EVERY
+        result = {"answer": sentences, "settings": rows, **header, "seconds": time.perf_counter() - start}
+        utils.save_json(paths[0], result)
+        plot(rows, args, paths[1])
+    print(*sentences, *paths, sep="\n")
 
 
 if __name__ == "__main__":
-    run(main, after_stop="nothing was written")
+    utils.run(main, after_stop="nothing was written")
