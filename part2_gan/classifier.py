@@ -92,7 +92,7 @@ def load_classifier(path, device):
 def measure_digits(classifier, images, test_images):
     """The metrics.reference of uint8 test images, its floor from as many training images; None if it cannot be made."""
     test, training = (
-        metrics.look(classifier, dataset.scale(part[:10_000])) for part in (test_images, images[: len(test_images)])
+        metrics.outputs(classifier, dataset.scale(part[:10_000])) for part in (test_images, images[: len(test_images)])
     )
     usable = len(test_images) >= metrics.FEWEST and torch.cat([test[0], training[0]]).isfinite().all()
     return metrics.reference(*test, training[0]) if usable else None
@@ -126,7 +126,7 @@ def train(args):
 
     classifier.half().float().eval()  # measured as it is saved
     utils.check_finite(f"after {steps} steps with --lr {args.lr:g}; try a smaller one; nothing was saved", classifier)
-    probabilities = metrics.look(classifier, dataset.scale(test_images))[1]
+    probabilities = metrics.outputs(classifier, dataset.scale(test_images))[1]
     result = {
         "dataset": args.dataset,
         "test_accuracy": (probabilities.argmax(1) == test_labels).float().mean().item(),

@@ -95,7 +95,7 @@ def load_networks(args):
 
 def classify(classifier, images):
     """The classes of images (n, 784) in [-1, 1]: digits (n,) int64 and confidences (n,) in (0.1, 1]."""
-    confidences, digits = metrics.look(classifier, images)[1].max(1)
+    confidences, digits = metrics.outputs(classifier, images)[1].max(1)
     return digits, confidences
 
 
@@ -186,7 +186,9 @@ def draw_strips(strips, path, source, data):
     """Draw strips, {title: [(images, classified), ...]}, a row each, below every image its class."""
     rows = [(title if k == 0 else "", strip) for title, of in strips.items() for k, strip in enumerate(of)]
     columns = len(rows[0][1][1])
-    figure, grid = utils.plt.subplots(len(rows), columns, figsize=(columns, 1.25 * len(rows) + 0.3 * len(strips) + 0.5), squeeze=False)
+    figure, grid = utils.plt.subplots(
+        len(rows), columns, figsize=(columns, 1.25 * len(rows) + 0.3 * len(strips) + 0.5), squeeze=False
+    )
     for axes, (title, (images, classified)) in zip(grid, rows, strict=True):
         for ax, image, found in zip(axes, images, classified, strict=True):
             plots.draw_images(ax, image.unsqueeze(0), columns=1)

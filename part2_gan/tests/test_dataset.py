@@ -1,5 +1,6 @@
-"""MNIST's data policy and the typeset stand-in."""
+"""MNIST's files, whole, damaged and missing, and the typeset stand-in."""
 
+import gzip
 import os
 import struct
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from torchvision.datasets import MNIST
 
 import dataset
+import typeset
 import utils
 
 
@@ -39,26 +41,76 @@ def write_idx(folder, images=12, cut=0, magic=2051):
 def test_mnist_folder_is_read(tmp_path):
     write_idx(tmp_path)
     images, labels = dataset.mnist(tmp_path)
-    assert images.shape == (12, 784)
-    assert images.dtype == torch.uint8
+    assert (images.shape, images.dtype, labels.dtype) == ((12, 784), torch.uint8, torch.int64)
     assert images[0, :4].tolist() == [0, 1, 2, 3]
     assert labels.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
 
 
-def test_no_mnist_is_one_line_with_both_ways_out(tmp_path, offline):
-    with pytest.raises(utils.InputError) as caught:
-        dataset.mnist(tmp_path / "nowhere")
-    message = str(caught.value)
-    assert "--data-dir" in message
-    assert "--dataset typeset" in message
-    assert "\n" not in message
+def test_other_names_and_places_are_read(tmp_path, offline):
+    """Kaggle's names without MNIST/raw, and packed files."""
+    write_idx(tmp_path / "whole")
+    for k, path in enumerate(sorted((tmp_path / "whole" / "MNIST" / "raw").iterdir())):
+        name = path.name.replace("-idx", ".idx")
+        if k % 2:
+            (tmp_path / f"{name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        else:
+            (tmp_path / name).write_bytes(path.read_bytes())
+    for found, expected in zip(dataset.mnist(tmp_path), dataset.mnist(tmp_path / "whole"), strict=True):
+        assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("fault", [{"cut": 100}, {"magic": 1234}])
-def test_damaged_mnist_is_refused(tmp_path, offline, fault):
-    write_idx(tmp_path, **fault)
-    with pytest.raises(utils.InputError, match="MNIST"):
+def test_no_mnist_is_one_line_with_every_remedy(tmp_path, offline, capsys):
+    with pytest.raises(SystemExit) as caught:
+        dataset.main(["--data-dir", str(tmp_path / "nowhere")])
+    message = capsys.readouterr().err
+    assert caught.value.code == 3
+    assert message.count("\n") == 1
+    for told in "train-images-idx3-ubyte", "train-labels.idx1-ubyte", "MNIST/raw", ".gz", "--dataset typeset":
+        assert told in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_incomplete_mnist_is_not_missing(tmp_path, offline):
+    write_idx(tmp_path)
+    (tmp_path / "MNIST" / "raw" / "train-labels-idx1-ubyte").unlink()
+    with pytest.raises(utils.InputError, match=r"incomplete.*train-images-idx3-ubyte is there") as caught:
         dataset.mnist(tmp_path)
+    assert not isinstance(caught.value, dataset.Missing)
+
+
+@pytest.mark.parametrize("fault", [{"cut": 100}, {"magic": 1234}, {"cut": 12 * 784 + 14}])
+def test_damaged_mnist_names_the_file(tmp_path, offline, fault):
+    write_idx(tmp_path, **fault)
+    with pytest.raises(utils.InputError, match=r"train-images-idx3-ubyte is damaged.*delete it") as caught:
+        dataset.mnist(tmp_path)
+    assert not isinstance(caught.value, dataset.Missing)
+
+
+def test_damaged_file_gives_way_to_a_whole_packed_one(tmp_path, offline):
+    write_idx(tmp_path)
+    images, _ = dataset.mnist(tmp_path)
+    path = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    packed = gzip.compress(path.read_bytes())
+    path.write_bytes(path.read_bytes()[:1000])
+    path.with_name(f"{path.name}.gz").write_bytes(packed)
+    assert torch.equal(dataset.mnist(tmp_path)[0], images)
+    path.with_name(f"{path.name}.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(utils.InputError, match="delete them"):
+        dataset.mnist(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["sheet", "sheet.bmp", ".", "nowhere/sheet.png"])
+def test_bad_preview_is_one_line(tmp_path, capsys, name):
+    with pytest.raises(SystemExit) as caught:
+        dataset.main(["--dataset", "typeset", "--preview", str(tmp_path / name)])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_preview(tmp_path, monkeypatch):
+    monkeypatch.setattr(typeset, "CHUNK", 200)
+    dataset.main(["--dataset", "typeset", "--limit", "150", "--preview", str(tmp_path / "sheet.png")])
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.skipif("MNIST_DIR" not in os.environ, reason="the environment variable MNIST_DIR names no MNIST here")
@@ -70,17 +122,17 @@ def test_real_mnist():
 
 
 def test_typeset_is_deterministic_and_a_short_set_begins_a_long_one(monkeypatch):
-    monkeypatch.setattr(dataset, "CHUNK", 400)
-    images, labels = dataset.typeset(1000)
-    again, same = dataset.typeset(300)
+    monkeypatch.setattr(typeset, "CHUNK", 400)
+    images, labels = typeset.digits(1000)
+    again, same = typeset.digits(300)
     assert len(images) == len(labels) == 1000
     assert torch.equal(images[:300], again)
     assert torch.equal(labels[:300], same)
-    assert not torch.equal(dataset.typeset(300, train=False)[0], again)
+    assert not torch.equal(typeset.digits(300, train=False)[0], again)
 
 
-def test_typeset_looks_like_digits():
-    images, labels = dataset.typeset(10_000)
+def test_typeset_resembles_digits():
+    images, labels = typeset.digits(10_000)
     assert images.shape == (10_000, 784)
     assert images.dtype == torch.uint8
     assert labels.bincount(minlength=10).min() > 900
@@ -101,7 +153,7 @@ def test_scale_is_the_range_of_tanh():
 
 
 def test_limit_and_split(monkeypatch):
-    monkeypatch.setattr(dataset, "CHUNK", 400)
+    monkeypatch.setattr(typeset, "CHUNK", 400)
     parser = utils.Parser("test")
     dataset.add_data_options(parser)
     args = parser.parse_args(["--dataset", "typeset", "--limit", "50"])
