@@ -1,9 +1,11 @@
 """What the tests share: the part's folder on the path, small trained networks, processes without a new import."""
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -69,11 +71,18 @@ def fork(function, *args):
     return process
 
 
-def fork_ranks(function, *args, world=2):
-    """Run a function in processes with the environment that torchrun gives them; returns their exit codes."""
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def fork_ranks(function, *args, world=2):
+    """Run a function in processes with the environment that torchrun gives them; returns their exit codes.
+
+    When one fails the others are ended, as torchrun does.
+    """
+    port = free_port()
 
     def start(rank):
         names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_PORT": port}
@@ -81,6 +90,10 @@ def fork_ranks(function, *args, world=2):
         function(*args)
 
     ranks = [fork(start, rank) for rank in range(world)]
-    for process in ranks:
-        process.join(120)
+    while any(process.is_alive() for process in ranks):
+        multiprocessing.connection.wait([process.sentinel for process in ranks if process.is_alive()], timeout=120)
+        time.sleep(0.5)  # for another one that fails for the same reason
+        if any(process.exitcode for process in ranks):
+            for process in ranks:
+                process.kill()
     return [process.exitcode for process in ranks]
