@@ -24,16 +24,8 @@ ELSEWHERE = {"epochs": 7}  # a run that dynamics.json knows from another machine
 
 def options_of(folder, *options):
     small = [*TYPESET, "--limit", "600", "--batch-size", "32", "--epochs-initial", "2", "--epochs-balanced", "3"]
-    return [
-        *small,
-        "--evaluate-every",
-        "0",
-        "--out-dir",
-        str(folder),
-        "--figures-dir",
-        str(folder / "figures"),
-        *options,
-    ]
+    small += ["--evaluate-every", "0", "--out-dir", str(folder), "--figures-dir", str(folder / "figures")]
+    return [*small, *options]
 
 
 def children(pid):
@@ -153,6 +145,6 @@ def test_the_record_is_the_report_s():
     assert len(steps) == len(values) == len(record["g_loss"][1]) == 469
     assert steps.tolist() == pytest.approx(list(range(0, 200 * 938, 400)), rel=1e-6)
     assert values[:3].tolist() == pytest.approx([0.6698, 0.5497, 0.5383])
-    assert values[-94:].mean().item() == pytest.approx(0.685, abs=5e-4)  # its last 40 epochs
+    assert values[-94:].mean().item() == pytest.approx(0.685, abs=1e-3)  # its last 40 epochs
     short, _ = dynamics.load_record(torch.zeros(2 * 469, 6), 2)["g_loss"]  # batches of 128
     assert short.tolist() == pytest.approx([0, 200, 400, 600, 800])

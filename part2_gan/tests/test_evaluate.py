@@ -1,13 +1,18 @@
-"""The metrics against closed forms and at their extremes: real digits, noise, one digit only, copies."""
+"""Metrics against closed forms and at their extremes (digits, noise, one digit only, copies); evaluate.py itself."""
+
+import json
 
 import pytest
 import torch
+from conftest import TYPESET
 
 import dataset
+import evaluate
 import metrics
+import train
 import utils
 from classifier import load_classifier
-from gan import Generator
+from gan import DISCRIMINATORS, Discriminator, Generator
 
 
 def test_frechet_distance_of_gaussians():
@@ -135,24 +140,24 @@ def test_precision_and_recall_at_their_extremes():
 
 
 @pytest.fixture(scope="module")
-def seen():
-    """A classifier, and stand-in digits as it sees them, {which: (images, labels, features, probabilities)}."""
+def digits():
+    """A classifier and typeset digits, {"train" or "test": (images, labels, features, probabilities)}."""
     classifier, _ = load_classifier(utils.RESULTS / "classifier.pt", "cpu")
-    images, labels = dataset.typeset(6000)
+    images, labels = dataset.load(train.parse_args([*TYPESET, "--limit", "6000"]))
     images = dataset.scale(images)
-    everything = images, labels, *metrics.look(classifier, images)
+    everything = images, labels, *metrics.outputs(classifier, images)
     return classifier, {"train": [of[:3000] for of in everything], "test": [of[3000:] for of in everything]}
 
 
-def test_real_digits_noise_and_a_collapsed_generator(seen):
+def test_real_digits_noise_and_a_collapsed_generator(digits):
     """What every figure says of the extremes, with digits of the training set as the best that samples can be."""
-    classifier, found = seen
+    classifier, found = digits
     images, labels, train_features, train_probabilities = found["train"]
     _, _, features, probabilities = found["test"]
     reference = metrics.reference(features, probabilities, train_features)
-    known, digits = (reference["mean"], reference["covariance"]), metrics.manifold(features)
+    known, manifold = (reference["mean"], reference["covariance"]), metrics.manifold(features)
     torch.manual_seed(0)
-    noise, _ = metrics.look(classifier, torch.rand(3000, 784) * 2 - 1)
+    noise, _ = metrics.outputs(classifier, torch.rand(3000, 784) * 2 - 1)
     threes = labels == 3
 
     real = metrics.frechet(metrics.gaussian(train_features), known).item()
@@ -160,11 +165,11 @@ def test_real_digits_noise_and_a_collapsed_generator(seen):
     assert metrics.frechet(metrics.gaussian(noise), known).item() > 20 * real
     assert metrics.frechet(metrics.gaussian(train_features[threes]), known).item() > 20 * real
 
-    assert min(metrics.precision_recall(metrics.manifold(train_features), digits)) > 0.75
-    precision, recall = metrics.precision_recall(metrics.manifold(noise), digits)
+    assert min(metrics.precision_recall(metrics.manifold(train_features), manifold)) > 0.75
+    precision, recall = metrics.precision_recall(metrics.manifold(noise), manifold)
     assert precision < 0.25
     assert recall < 0.01
-    precision, recall = metrics.precision_recall(metrics.manifold(train_features[threes]), digits)
+    precision, recall = metrics.precision_recall(metrics.manifold(train_features[threes]), manifold)
     assert precision > 0.75
     assert recall < 0.2
 
@@ -174,24 +179,26 @@ def test_real_digits_noise_and_a_collapsed_generator(seen):
 
 
 @pytest.mark.parametrize("space", ["pixels", "features"])
-def test_copies_of_training_digits_are_found_out(seen, space):
+def test_copies_of_training_digits_are_found_out(digits, space):
     """Copies with a little noise are; fresh digits are not, nor ones alone, which lie closer together than others."""
-    classifier, found = seen
+    classifier, found = digits
     column = {"pixels": 0, "features": 2}[space]
     train, test = found["train"], found["test"]
     torch.manual_seed(0)
     copies = train[0][:500] + 0.01 * torch.randn(500, 784)
     samples = {
-        "copies": (copies, None, *metrics.look(classifier, copies)),
+        "copies": (copies, None, *metrics.outputs(classifier, copies)),
         "fresh": [of[1000:] for of in test],
         "ones": [of[1000:][test[1][1000:] == 1] for of in test],
     }
-    digits = test[column][:1000]
-    test_distances, test_read = metrics.nearest(digits, train[column])[0][:, 0], test[3][:1000].argmax(1)
+    test_distances, test_classes = (
+        metrics.nearest(test[column][:1000], train[column])[0][:, 0],
+        test[3][:1000].argmax(1),
+    )
     numbers = {}
     for name, of in samples.items():
         distances = metrics.nearest(of[column], train[column])[0][:, 0]
-        numbers[name] = metrics.memorised(distances, of[3].argmax(1), test_distances, test_read)
+        numbers[name] = metrics.memorised(distances, of[3].argmax(1), test_distances, test_classes)
     assert numbers["copies"]["median_ratio"] < 0.1
     assert numbers["copies"]["closer_share"] > 0.95
     for name in "fresh", "ones":
@@ -199,16 +206,110 @@ def test_copies_of_training_digits_are_found_out(seen, space):
         assert numbers[name]["closer_share"] < 0.06
 
 
-def test_quality_leaves_training_as_it_was(seen):
+def test_quality_leaves_training_as_it_was(digits):
     """It takes no random number of torch's own, keeps the generator's mode and statistics, and repeats itself."""
-    classifier, found = seen
+    classifier, found = digits
     generator, (features, probabilities) = Generator().train(), found["test"][2:]
-    reference, digits = metrics.reference(features, probabilities), metrics.manifold(features[:500])
+    reference, manifold = metrics.reference(features, probabilities), metrics.manifold(features[:500])
     state, weights = torch.get_rng_state(), [of.clone() for of in generator.state_dict().values()]
-    first = metrics.quality(generator, classifier, reference, digits, samples=500, seed=1)
+    first = metrics.quality(generator, classifier, reference, manifold, samples=500, seed=1)
     assert generator.training
     assert torch.equal(torch.get_rng_state(), state)
     assert all(map(torch.equal, generator.state_dict().values(), weights))
-    assert first == metrics.quality(generator, classifier, reference, digits, samples=500, seed=1)
-    assert first != metrics.quality(generator, classifier, reference, digits, samples=500, seed=2)
+    assert first == metrics.quality(generator, classifier, reference, manifold, samples=500, seed=1)
+    assert first != metrics.quality(generator, classifier, reference, manifold, samples=500, seed=2)
     assert {*first} == {"frechet_distance", "score", "confident_share", "precision", "recall"}
+
+
+def test_gradients_of_the_generator_leave_training_as_it_was():
+    """Dropout draws its masks, yet the random states, the networks and BatchNorm's statistics stay."""
+    pair = Generator().train(), Discriminator(**DISCRIMINATORS["balanced"]).train()
+    state, weights = torch.get_rng_state(), [of.clone() for net in pair for of in net.state_dict().values()]
+    first = metrics.generator_gradients(pair, batch_size=16, seed=1, batches=4)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(map(torch.equal, (of for net in pair for of in net.state_dict().values()), weights))
+    assert first == metrics.generator_gradients(pair, batch_size=16, seed=1, batches=4)
+    assert {*first} == {"non-saturating", "minimax"}
+    assert all(0 < numbers["coherence"] <= 1 and numbers["norm"] > 0 for numbers in first.values())
+
+
+def options_of(folder, trained, *options):
+    networks = ["--checkpoint", str(trained / "generator.pt"), "--classifier", str(trained / "classifier.pt")]
+    small = [*TYPESET, "--samples", "500", "--limit", "2000"]
+    return [*small, *networks, "--out-dir", str(folder), "--figures-dir", str(folder), *options]
+
+
+def test_evaluate_tells_digits_from_samples(trained, tmp_path, capsys):
+    """Training digits are near the floor by construction; a generator of three epochs is far above it."""
+    (tmp_path / "evaluate.json").write_text("{")
+    with pytest.raises(utils.InputError, match="evaluate.json"):  # before anything is measured
+        evaluate.main(options_of(tmp_path, trained))
+    (tmp_path / "evaluate.json").write_text('{"other": 1}')
+    evaluate.main(options_of(tmp_path, trained))
+    entries = json.loads((tmp_path / "evaluate.json").read_text())
+    assert entries["other"] == 1
+    entry = entries["balanced"]
+    assert sum(entry["histogram"]) + entry["unsure"] == entry["samples"] == 500
+    low, high = entry["frechet_distance_interval"]
+    assert 3 * entry["floor"] < low < entry["frechet_distance"] < high
+    assert entry["test_digits"]["score"] > entry["score"]
+    assert entry["precision_recall"]["training_digits"]["recall"] > entry["precision_recall"]["samples"]["recall"]
+    assert entry["neighbours"]["pixels"]["closer_share"] < 0.1
+    assert entry["discriminator"] is None
+    assert "the checkpoint holds none" in capsys.readouterr().out
+    assert (tmp_path / "nearest_neighbours.png").read_bytes().startswith(b"\x89PNG")
+
+
+def missing(*args, **kwargs):
+    raise dataset.Missing("MNIST is not there")
+
+
+def test_evaluate_without_digits(trained, tmp_path, monkeypatch, capsys):
+    """What the classifier's checkpoint knows of the test digits gives the same numbers as the digits themselves."""
+    whole = utils.load_checkpoint(trained / "classifier.pt", "classifier")
+    bare = {name: whole[name] for name in whole if name != "reference"}
+    utils.save_checkpoint(tmp_path / "classifier.pt", bare)
+    options = options_of(tmp_path, trained, "--checkpoint", str(trained / "run" / "checkpoint.pt"))
+    options += ["--classifier", str(tmp_path / "classifier.pt")]
+
+    evaluate.main([*options, "--name", "digits"])
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "load", missing)
+        with pytest.raises(utils.InputError, match=r"MNIST is not there.*holds no measured test digits"):
+            evaluate.main(options)
+    classifier, _ = load_classifier(trained / "classifier.pt", "cpu")
+    args = train.parse_args([*TYPESET, "--limit", "2000"])
+    test, train_digits = (dataset.scale(dataset.load(args, train=which)[0]) for which in (False, True))
+    reference = metrics.reference(*metrics.outputs(classifier, test), metrics.outputs(classifier, train_digits)[0])
+    utils.save_checkpoint(tmp_path / "classifier.pt", bare | {"reference": reference})
+    monkeypatch.setattr(dataset, "load", missing)
+    capsys.readouterr()
+    evaluate.main([*options, "--name", "no digits"])
+    output = capsys.readouterr()
+    assert output.err.count("\n") == 1
+    assert "D: not measured" in output.out
+
+    known, unknown = json.loads((tmp_path / "evaluate.json").read_text()).values()
+    for number in "frechet_distance", "frechet_distance_interval", "score", "floor":
+        assert unknown[number] == pytest.approx(known[number], rel=1e-4), number
+    assert unknown["histogram"] == known["histogram"]
+    assert [unknown[what] for what in ("precision_recall", "neighbours", "discriminator")] == [None, None, None]
+    assert all(0 <= accuracy <= 1 for accuracy in known["discriminator"].values())
+
+
+def test_accuracy_of_the_discriminator(trained, tmp_path):
+    """One that calls everything real is right about all digits and no sample; it is measured in eval mode."""
+    path = trained / "run" / "checkpoint.pt"
+    checkpoint = utils.load_checkpoint(path, "gan")
+    config, images = (
+        checkpoint["config"],
+        {"digits": (torch.rand(200, 784), True), "samples": (torch.rand(200, 784), False)},
+    )
+    found = evaluate.discriminator_accuracy(path, config, images)
+    assert found == evaluate.discriminator_accuracy(path, config, images)
+    for weights in checkpoint["discriminator"].values():
+        weights.zero_()
+    *_, last_bias = checkpoint["discriminator"].values()
+    last_bias.fill_(1)
+    utils.save_checkpoint(tmp_path / "checkpoint.pt", checkpoint)
+    assert evaluate.discriminator_accuracy(tmp_path / "checkpoint.pt", config, images) == {"digits": 1, "samples": 0}

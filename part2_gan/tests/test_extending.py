@@ -1,20 +1,18 @@
-"""What is read is what runs: other networks and losses, each by an edit of gan.py in a copy of this folder."""
+"""The code one edits is the code that runs: other networks and losses, in a copy of the folder."""
 
-import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import PART, TYPESET, fork
 
-PART = Path(__file__).resolve().parent.parent
-DATA = ["--dataset", "typeset", "--threads", "1"]
-RUN = [*DATA, "--limit", "300", "--name", "run"]
+import utils
 
-# The README's own words for a convolutional generator.
+RUN = [*TYPESET, "--limit", "300", "--name", "run"]
+
+# A convolutional generator in the place of gan.py's.
 CONVOLUTIONAL = """class Generator(nn.Module):
     def __init__(self, kind="written", latent_dim=LATENT_DIM, bn_eps=1e-5):
         super().__init__()
@@ -38,48 +36,50 @@ def copy(tmp_path):
     return tmp_path / "part2_gan"
 
 
-def start(script, *options):
-    """Run a script of a copy by its own files alone."""
-    command = [sys.executable, script, *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""}, cwd="/")
-    assert done.returncode == 0, done.stderr[-2000:]
+def start(copy, *commands):
+    """Run scripts of a copy, ("train", options), by its own files alone, in a process of their own."""
+
+    def run():
+        for name, module in [*sys.modules.items()]:
+            if Path(getattr(module, "__file__", None) or "/").parent == PART:
+                del sys.modules[name]
+        sys.path[:] = [str(copy), *(path for path in sys.path if path != str(PART))]
+        for script, options in commands:
+            __import__(script).main([str(word) for word in options])
+
+    process = fork(run)
+    process.join(200)
+    assert process.exitcode == 0
 
 
-def results_of(copy):
-    return copy.parent / "results" / "part2_gan" / "typeset"
-
-
-def weights_of(copy):
-    return torch.load(results_of(copy) / "run" / "checkpoint.pt", weights_only=True)
-
-
-def test_a_convolutional_generator(copy):
-    """It trains, goes on after a stop, draws samples, and is evaluated."""
+def test_a_convolutional_generator(copy, trained):
+    """It trains, goes on after a stop, draws samples, and is evaluated; each result lies beside the copy."""
     text = (copy / "gan.py").read_text()
     begin, end = text.index("class Generator"), text.index("class Discriminator")
     (copy / "gan.py").write_text(text[:begin] + CONVOLUTIONAL + text[end:])
-    start(copy / "classifier.py", *DATA, "--limit", "1000", "--epochs", "1")
-    start(copy / "train.py", *RUN, "--epochs", "2", "--ema", "0.9")
-    assert weights_of(copy)["generator"]["first.weight"].shape == (32 * 7 * 7, 100)
-    samples = torch.load(results_of(copy) / "run" / "samples.pt", weights_only=True)["samples"]
-    assert samples[2].shape == (25, 784)
+    results = copy.parent / "results" / "part2_gan" / "typeset"
+    run, checkpoint = results / "run", results / "run" / "checkpoint.pt"
+    start(copy, ("train", [*RUN, "--epochs", "2", "--ema", "0.9"]))
+    assert utils.load_checkpoint(checkpoint, "gan")["generator"]["first.weight"].shape == (32 * 7 * 7, 100)
+    assert utils.load_tensors(run / "samples.pt", "samples")["samples"][2].shape == (25, 784)
 
-    (results_of(copy) / "run" / "result.json").unlink()  # as if stopped before its end
-    start(copy / "train.py", *RUN, "--epochs", "2", "--ema", "0.9", "--resume")
-    assert (results_of(copy) / "run" / "result.json").exists()
-    checkpoint = results_of(copy) / "run" / "checkpoint.pt"
-    start(copy / "evaluate.py", *DATA, "--limit", "500", "--checkpoint", checkpoint, "--name", "run")
-    assert json.loads((results_of(copy) / "evaluate.json").read_text())["run"]["frechet_distance"] > 0
+    (run / "result.json").unlink()  # as if stopped before its end
+    shutil.copy(trained / "classifier.pt", results)
+    evaluated = [*TYPESET, "--limit", "500", "--samples", "500", "--checkpoint", checkpoint, "--name", "run"]
+    start(copy, ("train", [*RUN, "--epochs", "2", "--ema", "0.9", "--resume"]), ("evaluate", evaluated))
+    assert (run / "result.json").exists()
+    assert utils.load_json(results / "evaluate.json", "run")["run"]["frechet_distance"] > 0
 
 
 def test_an_edit_of_a_loss_or_an_activation_takes_effect(copy):
     """Three runs by the same command: as it stands, with the hinge loss for D, without a slope in LeakyReLU."""
-    text, found = (copy / "gan.py").read_text(), []
+    text, weights = (copy / "gan.py").read_text(), []
     hinge = "    return (F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()) / 2\n\n\n"
     begin, end = text.index("    real_loss = F.softplus"), text.index("def generator_loss")
     for edited in text, text[:begin] + hinge + text[end:], text.replace("SLOPE = 0.2", "SLOPE = 0.0"):
         (copy / "gan.py").write_text(edited)
-        start(copy / "train.py", *RUN, "--epochs", "1", "--restart")
-        found.append(weights_of(copy)["discriminator"]["layers.0.weight"])
-    assert not torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2])
+        start(copy, ("train", [*RUN, "--epochs", "1", "--restart"]))
+        path = copy.parent / "results" / "part2_gan" / "typeset" / "run" / "checkpoint.pt"
+        weights.append(utils.load_checkpoint(path, "gan")["discriminator"]["layers.0.weight"])
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
