@@ -101,7 +101,7 @@ def capacity_is_the_cure(results):
         "dropout besides; and about {} with neither, but with torch's eps".format(*map(percent, accuracies))
     )
     cured, needed = accuracies[2] < accuracies[1] - 0.1, accuracies[3] > accuracies[1] - 0.1
-    if results["grid"]:
+    if results["overpowering"]:
         told = []
         for factor, words in (
             ("width", "narrower"),
@@ -110,14 +110,14 @@ def capacity_is_the_cure(results):
             ("scheme", "both at once"),
         ):
             accuracy, distance = (
-                results["grid"]["effects"][what][factor] for what in ("d_accuracy", "frechet_distance")
+                results["overpowering"]["effects"][what][factor] for what in ("d_accuracy", "frechet_distance")
             )
             low, high = map(math.exp, distance["interval"])
             told.append(
                 f"{words}: accuracy {100 * accuracy['mean']:+.0f} points, Frechet distance times "
                 f"{math.exp(distance['mean']):.1f} ({low:.1f} to {high:.1f})"
             )
-        measured += f". Each by itself, over {results['grid']['config']['seeds']} seeds: {'; '.join(told)}"
+        measured += f". Each by itself, over {results['overpowering']['config']['seeds']} seeds: {'; '.join(told)}"
     return measured, grade(cured, needed)
 
 
@@ -167,8 +167,8 @@ def losses_tell_quality(results):
         f"the run whose G loss ends at {last(results, 'balanced')['g_loss']:.2f} has Frechet distance "
         f"{balanced['frechet_distance']:.1f}, one that ends at {g:.2f} has {other['frechet_distance']:.1f}"
     )
-    if results["grid"]:
-        measured += f". {results['grid']['near_log2']}"
+    if results["overpowering"]:
+        measured += f". {results['overpowering']['near_log2']}"
     return measured, grade(balanced["frechet_distance"] < other["frechet_distance"])
 
 
@@ -195,37 +195,37 @@ def passes_1(results):
     """Does the way from 7 to 6 pass a 1?"""
     drawn = [reading["digit"] for reading in results["interpolate"]["pairs"]["7 to 6"][0]]
     measured = f"the strip of figure 6 reads {' '.join(map(str, drawn))}"
-    if not results["latent_study"]:
+    if not results["interpolation_rates"]:
         return measured, grade(1 in drawn)
-    section = results["latent_study"]["interpolation"]
+    section = results["interpolation_rates"]
     line, ones = section["pooled"]["line"], [generator["rates"]["line"] for generator in section["generators"]]
     passed = line["passes_digit"]
     measured += (
         f"; of {passed['of']:,} pairs {percent(passed['rate'][1], (passed['low'][1], passed['high'][1]))} pass a 1"
         + each([one["passes_digit"]["rate"][1] for one in ones])
-        + f", {percent(line['middle_reads_1']['rate'], line['middle_reads_1']['interval'])} have it in the middle"
-        + each([one["middle_reads_1"]["rate"] for one in ones])
+        + f", {percent(line['middle_is_1']['rate'], line['middle_is_1']['interval'])} have it in the middle"
+        + each([one["middle_is_1"]["rate"] for one in ones])
     )
     return measured, grade(1 in drawn, passed["rate"][1] > 0.5)
 
 
 def between(results):
     """Is 1 between 7 and 6 more than between other digits?"""
-    section = results["latent_study"]["interpolation"]
+    section = results["interpolation_rates"]
     pooled, ones = section["pooled"], [generator["rates"] for generator in section["generators"]]
-    own, others = pooled["line"]["middle_reads_1"], pooled["middles_line"]["reads_1_between_others"]
+    own, others = pooled["line"]["middle_is_1"], pooled["middles_line"]["is_1_between_others"]
     measured = (
         f"the middle reads 1 in {percent(own['rate'], own['interval'], 1)} of the pairs 7-6"
-        + each([one["line"]["middle_reads_1"]["rate"] for one in ones])
+        + each([one["line"]["middle_is_1"]["rate"] for one in ones])
         + f", and in {percent(others['rate'], others['interval'], 1)} of the pairs of other digits without a 1"
-        + each([one["middles_line"]["reads_1_between_others"]["rate"] for one in ones])
+        + each([one["middles_line"]["is_1_between_others"]["rate"] for one in ones])
     )
     return measured, grade(own["rate"] > 0.5, own["interval"][0] > others["interval"][1])
 
 
 def smooth(results):
     """Does no step of the way jump?"""
-    pooled = results["latent_study"]["interpolation"]["pooled"]
+    pooled = results["interpolation_rates"]["pooled"]
     line, fade = pooled["line"], pooled["fade"]
     measured = (
         f"in features the way is {line['length_over_distance'][1]:.2f} times as long as the distance of its ends "
@@ -261,16 +261,16 @@ def strip_passes_9(results):
 
 def readings(results, way, kind, strength):
     """Rate of 9, its interval, and the counts of all ten readings of one sum."""
-    found = results["latent_study"]["arithmetic"]["pooled"][way][kind]
+    found = results["arithmetic_rates"]["pooled"][way][kind]
     at = found["strengths"].index(strength)
-    nine = found["reads_9"]
-    return nine["rate"][at], (nine["low"][at], nine["high"][at]), found["along"]["read"][at]
+    nine = found["is_9"]
+    return nine["rate"][at], (nine["low"][at], nine["high"][at]), found["along"]["classified"][at]
 
 
 def each_sum(results, way):
     """The rate of 9 of 6 + (7 - 1) for every generator, a list."""
-    sums = [generator["rates"][way]["roof"] for generator in results["latent_study"]["arithmetic"]["generators"]]
-    return [found["reads_9"]["rate"][found["strengths"].index(1.0)] for found in sums]
+    sums = [generator["rates"][way]["roof"] for generator in results["arithmetic_rates"]["generators"]]
+    return [found["is_9"]["rate"][found["strengths"].index(1.0)] for found in sums]
 
 
 def sum_is_9(results):
@@ -278,7 +278,7 @@ def sum_is_9(results):
     texts, ahead, most = [], [], []
     for way, words in (
         ("one", "as it is"),
-        ("one_shell", "scaled to the norm of training"),
+        ("one_sphere", "scaled to the norm of training"),
         ("mean100", "with means of 100 latents"),
     ):
         rate, interval, counts = readings(results, way, "roof", 1.0)
@@ -324,17 +324,17 @@ CLAIMS = [
     ("high_quality", "high-quality images that closely resemble real MNIST digits", high_quality, ["evaluate"],
      "fig5_progression"),
     ("passes_1", "the intermediate images [from 7 to 6] look like 1", passes_1, ["interpolate"], "fig6_interpolation"),
-    ("1_between_7_and_6", "in GAN's latent space, 1 is located between 7 and 6", between, ["latent_study"],
+    ("1_between_7_and_6", "in GAN's latent space, 1 is located between 7 and 6", between, ["interpolation_rates"],
      "interpolation_7_6"),
-    ("smooth", "a smooth transition", smooth, ["latent_study"], "fig6_interpolation"),
+    ("smooth", "a smooth transition", smooth, ["interpolation_rates"], "fig6_interpolation"),
     ("not_memorised", "the underlying continuous manifold rather than simply memorizing", not_memorised, ["evaluate"],
      "nearest_neighbours"),
     ("roof_is_a_7", "the roof still looks like a 7", roof_is_a_7, ["arithmetic"], "fig7_roof_to_6"),
     ("strip_passes_9", "a digit that resembles 9 emerging [on the way from z_hybrid to z_6]", strip_passes_9,
      ["arithmetic"], "fig8_hybrid_to_6"),
-    ("equation_10", "equation (10), and the loop that weighs more than the roof", equation_10, ["latent_study"],
+    ("equation_10", "equation (10), and the loop that weighs more than the roof", equation_10, ["arithmetic_rates"],
      "arithmetic_rates"),
-    ("7_1_6_is_9", "7 - 1 + 6 is about 9", sum_is_9, ["latent_study"], "arithmetic_rates"),
+    ("7_1_6_is_9", "7 - 1 + 6 is about 9", sum_is_9, ["arithmetic_rates"], "arithmetic_rates"),
 ]  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from gan import IMAGE_SIZE, PIXELS
 class CNN(nn.Module):
     """Two convolutions and two linear layers; `features` is the layer before the last, (n, 128), all at least 0."""
 
-    title = "a CNN"
+    title, suffix = "a CNN", ""  # suffix: of its files' names
 
     def __init__(self):
         super().__init__()
@@ -53,7 +53,7 @@ class CNN(nn.Module):
 class MLP(nn.Module):
     """Three linear layers, nothing of which knows that pixels have neighbours; `features` as in CNN."""
 
-    title = "an MLP"
+    title, suffix = "an MLP", "_mlp"
 
     def __init__(self):
         super().__init__()
@@ -138,14 +138,10 @@ def train(args):
     weights = {name: tensor.half().cpu() for name, tensor in classifier.state_dict().items()}
     checkpoint = {"kind": "classifier", "network": args.kind, "model": weights, "result": result}
     checkpoint["reference"] = measure_digits(classifier, images, test_images)
-    utils.save_checkpoint(args.out_dir / f"{file_name(args.kind)}.pt", checkpoint)
-    utils.save_json(args.out_dir / f"{file_name(args.kind)}.json", result)
+    path = args.out_dir / f"classifier{classifier.suffix}.pt"
+    utils.save_checkpoint(path, checkpoint)
+    utils.save_json(path.with_suffix(".json"), result)
     return result
-
-
-def file_name(kind):
-    """The name of a classifier's files, without suffix."""
-    return "classifier" if kind == "cnn" else f"classifier_{kind}"
 
 
 def main(argv=None):
@@ -162,7 +158,7 @@ def main(argv=None):
     result = train(args)
     print(
         f"{utils.TITLES[args.dataset]}: accuracy {result['test_accuracy']:.2%} on {result['test_images']:,} test "
-        f"digits after {result['seconds']:.0f} s; saved to {args.out_dir / file_name(args.kind)}.pt"
+        f"digits after {result['seconds']:.0f} s; saved to {args.out_dir}/classifier{KINDS[args.kind].suffix}.pt"
     )
 
 

@@ -1,7 +1,7 @@
 """What became of the report's claims about the GAN: OUT_DIR/report.md and OUT_DIR/claims.json, from measured results.
 
-    python report.py        # some seconds; reads what study.py, evaluate.py, interpolate.py, arithmetic.py, the three
-                            # scripts behind latent_study.json, grid.py, recipes.py and benchmark.py have written
+    python report.py        # some seconds; reads what study.py, evaluate.py, interpolate.py, arithmetic.py, the
+                            # studies and benchmark.py have written
 
 The claims and their verdicts are computed in claims.py. Below their table stands every figure that is there: the
 command that made it, what it shows and what it does not, and the numbers.
@@ -17,7 +17,8 @@ import torch
 import utils
 from claims import each_sum, judge, percent, readings
 
-RESULTS = ("study", "evaluate", "interpolate", "arithmetic", "latent_study", "grid", "recipes", "benchmark")
+RESULTS = ("study", "evaluate", "interpolate", "arithmetic", "interpolation_rates", "arithmetic_rates")
+RESULTS += ("overpowering", "recipes", "benchmark")
 
 
 def read(folder):
@@ -65,7 +66,7 @@ def worth(results):
 
 def factors(results):
     """What every factor of the grid does to D, to the gradient and to the samples."""
-    effects, rows = results["grid"]["effects"], []
+    effects, rows = results["overpowering"]["effects"], []
     for factor, words in (
         ("eps", "BatchNorm eps 0.8 instead of 1e-5"),
         ("scheme", "simultaneous updates"),
@@ -110,7 +111,7 @@ def finals(results):
 
 def walk(results):
     """How often the way from 7 to 6 passes a 1, on every kind of way."""
-    study, rows = results["latent_study"]["interpolation"], []
+    study, rows = results["interpolation_rates"], []
     names = {
         "line": "straight line",
         "slerp": "great circle",
@@ -120,7 +121,7 @@ def walk(results):
     for way, name in names.items():
         if way in study["pooled"]:
             found = study["pooled"][way]
-            middle, passed = found["middle_reads_1"], found["passes_digit"]
+            middle, passed = found["middle_is_1"], found["passes_digit"]
             rows.append([name, percent(middle["rate"], middle["interval"])])
             rows[-1] += [percent(passed["rate"][1], (passed["low"][1], passed["high"][1]))]
             rows[-1] += [f"{found['length_over_distance'][1]:.2f}"]
@@ -134,7 +135,7 @@ def walk(results):
 def sums(results):
     """How often a sum of latents reads as a 9."""
     rows = []
-    for way, pooled in results["latent_study"]["arithmetic"]["pooled"].items():
+    for way, pooled in results["arithmetic_rates"]["pooled"].items():
         cells = [("roof", 1.0), ("roof", 1.2), ("written", 0.96), ("others", 1.0), ("random", 1.0)]
         rates = [readings(results, way, kind, strength)[0] for kind, strength in cells]
         rows.append([pooled["label"], *(percent(rate, digits=1) for rate in rates)])
@@ -182,34 +183,34 @@ SECTIONS = [
     ("Samples and their nearest training digits", "nearest_neighbours", "evaluate.py",
      "Copies of training digits would stand out by their distance, and none does. That no small part of a digit is "
      "copied, it does not show.", None, None),
-    ("What makes D overpower G", "overpowering", "grid.py",
-     "Width, dropout and eps turned one by one, a dot a run, after 10 epochs.", factors, "grid"),
-    ("... over the epochs", "overpowering_curves", "grid.py",
+    ("What makes D overpower G", "overpowering", "-m studies.overpowering",
+     "Width, dropout and eps turned one by one, a dot a run, after 10 epochs.", factors, "overpowering"),
+    ("... over the epochs", "overpowering_curves", "-m studies.overpowering",
      "D's accuracy, and what the samples are worth, a line a seed.", None, None),
-    ("Losses near log 2, and quality", "losses_and_quality", "grid.py",
+    ("Losses near log 2, and quality", "losses_and_quality", "-m studies.overpowering",
      "A dot a look at the samples of a run; the larger, the later. Near log 2 there are good ones and bad ones.", None,
      None),
-    ("Where the gradient vanishes", "minimax", "grid.py",
+    ("Where the gradient vanishes", "minimax", "-m studies.overpowering",
      "Left the formulas, right what reached G: the gradient of equation (7) as written goes with D(G(z)), which never "
      "got small enough here to matter.", None, None),
-    ("One change at a time", "recipes", "recipes.py",
+    ("One change at a time", "recipes", "-m studies.recipes",
      "Equal epochs, the same two networks. What a change buys early it need not buy at the end.", changes, "recipes"),
-    ("The best recipe in full", "best", "recipes.py",
+    ("The best recipe in full", "recipes_best", "-m studies.recipes",
      "Beside the report's own: quality over the epochs, and precision and recall at the end, a line or a dot a seed.",
      finals, "recipes"),
     ("Figure 6: interpolation", "fig6_interpolation", "interpolate.py", "Two pairs of latents: examples, not rates.",
      None, None),
-    ("From 7 to 6, many times", "interpolation_7_6", "interpolate_rates.py",
+    ("From 7 to 6, many times", "interpolation_7_6", "-m studies.interpolation_rates",
      "What the classifier reads along the way. It has to name one of ten digits, also where there is none.", walk,
-     "latent_study"),
-    ("The middle between any two digits", "interpolation_pairs", "interpolate_rates.py", "Framed: a third digit.", None,
-     None),
+     "interpolation_rates"),
+    ("The middle between any two digits", "interpolation_pairs", "-m studies.interpolation_rates",
+     "Framed: a third digit.", None, None),
     ("Figure 7: the roof", "fig7_roof_to_6", "arithmetic.py", "One triple of latents.", None, None),
     ("Figure 8: the hybrid", "fig8_hybrid_to_6", "arithmetic.py", "The same triple.", None, None),
-    ("The sum, many times", "arithmetic_rates", "arithmetic_rates.py", "How often it is read as a 9, beside controls.",
-     sums, "latent_study"),
-    ("The roof on every digit", "roof_on_every_digit", "directions.py", "Is it about sixes?", None, None),
-    ("From sevens to sixes", "class_mean_direction", "directions.py",
+    ("The sum, many times", "arithmetic_rates", "-m studies.arithmetic_rates",
+     "How often it is read as a 9, beside controls.", sums, "arithmetic_rates"),
+    ("The roof on every digit", "roof_on_every_digit", "-m studies.directions", "Is it about sixes?", None, None),
+    ("From sevens to sixes", "class_mean_direction", "-m studies.directions",
      "Adding the difference of the class means: a direction to the 6, more than one from the 7.", None, None),
 ]  # fmt: skip
 
