@@ -229,8 +229,8 @@ def train(args, progress=True, result_only=False):
             bar.update()
             bar.set_postfix(loss=f"{loss:.3f}", val_accuracy=f"{val_accuracy:.4f}", updates=updates)
             if not result_only:
-                utils.save_checkpoint(folder / "history.pt", {"columns": HISTORY, "rows": run_folder.table(history)})
                 save()
+                utils.save_checkpoint(folder / "history.pt", {"columns": HISTORY, "rows": run_folder.table(history)})
                 draw_at_times(history, config, curve)
 
         accuracy = best = max(entry["val_accuracy"] for entry in history)

@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
+from fast_lstm import FastLSTM
+from fast_rnn import FastRNN
 from lstm import LSTM
 from rnn import VanillaRNN
 
@@ -143,7 +145,7 @@ def test_digits_are_categories_not_amounts(cell):
     assert (unmoved - before).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("cell", [LSTM, VanillaRNN])
+@pytest.mark.parametrize("cell", [LSTM, VanillaRNN, FastLSTM, FastRNN])
 @pytest.mark.parametrize("bad", [torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.uint8), torch.full((2, 3), 10)])
 def test_anything_but_digits_is_refused(cell, bad):
     with pytest.raises(RuntimeError, match=r"one_hot|num_classes"):

@@ -83,8 +83,8 @@ def test_seeds():
         ((1001, 100, 0.8), "--input-length 1001"),
         ((5, 0, 0.8), "--total-len 0"),
         ((5, 10**9, 0.8), "--total-len 1000000000"),
-        ((5, 100, 0.999), "none for validation"),
-        ((5, 100, 0.001), "none for training"),
+        ((5, 100, 0.999), "no palindromes for validation"),
+        ((5, 100, 0.001), "no palindromes for training"),
     ],
 )
 def test_impossible_sizes_are_named(options, named):

@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import gradients
+import sweep
 import train
-from gates import gate_values, kept_of_first, survival
 from lstm import LSTM
 from rnn import VanillaRNN
-from utils import InputError
+from studies import gradients
+from studies.gradients import gate_values, kept_of_first, survival
 
 TINY = ["--input-length", "8", "--hidden-size", "5", "--total-len", "80", "--batch-size", "16", "--epochs", "1"]
 TINY += ["--workers", "1", "--seeds", "1", "--forget-bias", "1"]
@@ -125,7 +125,7 @@ def test_script(tmp_path, monkeypatch):
         gradients.main([*TINY, *options, "--out-dir", str(tmp_path / folder), "--figures-dir", str(tmp_path)])
         return json.loads((tmp_path / folder / "gradients.json").read_text())
 
-    monkeypatch.setattr(train, "plot_curve", lambda *_: None)  # they are not looked at here
+    monkeypatch.setattr(train.plots, "draw_curve", lambda *_: None)
     first = rows_of("a", "--train-length", "8", "3")
     for name in ("gradients.png", "gates.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
@@ -138,7 +138,7 @@ def test_script(tmp_path, monkeypatch):
         for name, curve in row["curves"].items():
             assert len(curve) == 8
             assert curve[-1] / curve[0] == pytest.approx(row["last_over_first"][name], rel=0.02)
-            assert row["last_over_first"][name] == pytest.approx(row["decay_a_step"][name] ** -7)
+            assert row["last_over_first"][name] == pytest.approx(row["decay_per_step"][name] ** -7)
     assert len(first["answer"]) == 3
     accuracies = [row["gates"]["validation_accuracy"] for row in first["runs"] if "gates" in row]
     assert len(accuracies) == 4
@@ -151,19 +151,20 @@ def test_script(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "train", lambda run_args, **_: trained.append(train.run_name(run_args)))
     assert rows_of("a", "--train-length", "8", "3")["runs"] == first["runs"]
     assert trained == []
-    (tmp_path / "b" / "gradients" / "rnn_T8_rmsprop_seed0" / "checkpoint.pt").unlink()
-    with pytest.raises(TypeError):  # what is trained now is trained in vain
+    rnn = gradients.plan(gradients.parse_args([*TINY, "--out-dir", str(tmp_path / "b")]))[-1]
+    (sweep.folder_of(rnn) / "checkpoint.pt").unlink()
+    with pytest.raises(TypeError):  # the patched training returns no result
         rows_of("b")
-    assert trained == ["rnn_T8_rmsprop_seed0"]
+    assert trained == [train.run_name(rnn)]
 
 
 def test_untrained_weights_are_those_that_training_begins_with(tmp_path, monkeypatch):
     """With a learning rate that moves no weight, before and after are one; the forget bias is what was asked for."""
-    monkeypatch.setattr(train, "plot_curve", lambda *_: None)
+    monkeypatch.setattr(train.plots, "draw_curve", lambda *_: None)
     options = [*TINY, "--lr", "1e-30", "--out-dir", str(tmp_path)]
     for run_args in gradients.plan(gradients.parse_args(options)):
         train.train(run_args, progress=False)
-        end = gradients.load_checkpoint(gradients.checkpoint_of(run_args), train.CHECKPOINT_KIND)["model"]
+        end = gradients.trained_weights(run_args)
         assert all(torch.equal(end[name], value) for name, value in train.build(run_args).state_dict().items())
         if run_args.forget_bias == 1:
             assert end["W_fx.bias"].tolist() == [1.0] * 5
@@ -179,29 +180,12 @@ def summary_of(**ratios):
 
 def test_answer_names_what_vanishes():
     ask = gradients.answer
-    assert "vanishes in: RNN. " in ask(summary_of(LSTM={"h": 5e3, "c": 2.0}, RNN={"h": 5e3}), 9)[0]
-    assert "vanishes in: LSTM; RNN. " in ask(summary_of(LSTM={"h": 5e3, "c": None}, RNN={"h": 5e3}), 9)[0]
-    assert "vanishes in: none. " in ask(summary_of(LSTM={"h": 1e-2, "c": 2.0}, RNN={"h": 999.0}), 9)[0]
+    assert "vanished, in: RNN." in ask(summary_of(LSTM={"h": 5e3, "c": 2.0}, RNN={"h": 5e3}), 9)[0]
+    assert "vanished, in: LSTM; RNN." in ask(summary_of(LSTM={"h": 5e3, "c": None}, RNN={"h": 5e3}), 9)[0]
+    assert "vanished, in: none." in ask(summary_of(LSTM={"h": 1e-2, "c": 2.0}, RNN={"h": 999.0}), 9)[0]
     assert "inf (h)" in ask(summary_of(RNN={"h": None}), 9)[0]
 
 
-def test_spread():
-    assert gradients.spread([3.0, 1.0, 2.0]) == {"median": 2.0, "min": 1.0, "max": 3.0}
-    assert gradients.spread([3.0, None]) is None
-
-
-@pytest.mark.parametrize("bad", [["--input-length", "1"], ["--train-length"], ["--seeds", "0"], ["--forget-bias", "x"]])
-def test_bad_options_exit_with_2(bad, capsys):
-    with pytest.raises(SystemExit) as exit_info:
-        gradients.parse_args(bad)
-    assert exit_info.value.code == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert bad[0] in error
-
-
-def test_lengths_that_leave_a_split_empty_are_refused_before_any_run(tmp_path):
-    options = ["--train-portion", "0.99", "--total-len", "20", "--out-dir", str(tmp_path)]
-    with pytest.raises(InputError, match="--train-portion"):
-        gradients.main(options)
-    assert not list(tmp_path.iterdir())
+def test_median_and_range():
+    assert sweep.median_and_range([3.0, 1.0, 2.0]) == {"median": 2.0, "min": 1.0, "max": 3.0}
+    assert sweep.median_and_range([3.0, None]) is None

@@ -93,7 +93,7 @@ def test_the_model_is_what_the_report_says():
     assert "72,458" in measured
 
 
-def test_missing_results_are_not_judged(tmp_path, capsys):
+def test_missing_results_are_not_claims(tmp_path, capsys):
     (tmp_path / "compare.json").write_text(json.dumps(COMPARE))
     report.main(["--out-dir", str(tmp_path), "--figures-dir", str(tmp_path / "figures")])
     claims = json.loads((tmp_path / "claims.json").read_text())["claims"]
@@ -103,7 +103,7 @@ def test_missing_results_are_not_judged(tmp_path, capsys):
     assert verdicts["exactly 100% accuracy on sequences of length 25"] == report.HOLDS
     text = (tmp_path / "report.md").read_text()
     assert all(claim["says"] in text and claim["measured"] in text for claim in claims)
-    assert "run beyond.py" in text
+    assert "run studies/protocols.py" in text
     assert report.UNTESTED in capsys.readouterr().out
 
 
@@ -116,8 +116,8 @@ def as_committed():
 
 @pytest.mark.skipif(not as_committed(), reason="the results here are not those of the repository")
 def test_committed_claims_follow_from_committed_results_and_stand_in_the_readme():
-    judged = report.judge(report.read(RESULTS))
-    assert judged == json.loads((RESULTS / "claims.json").read_text())["claims"]
-    assert report.UNTESTED not in {claim["verdict"] for claim in judged}
+    claims = report.verdicts(report.load(RESULTS))
+    assert claims == json.loads((RESULTS / "claims.json").read_text())["claims"]
+    assert report.UNTESTED not in {claim["verdict"] for claim in claims}
     readme = (ROOT / "README.md").read_text()
-    assert [claim["id"] for claim in judged if f"| {claim['says']} | **{claim['verdict']}** |" not in readme] == []
+    assert [claim["id"] for claim in claims if f"| {claim['says']} | **{claim['verdict']}** |" not in readme] == []
