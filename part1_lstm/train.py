@@ -206,6 +206,7 @@ def train(args, progress=True, result_only=False):
         if progress:
             print(*notes, sep="\n", end="\n" * bool(notes))
         if args.resume and ended() and (result := run_folder.finished(folder, config)):
+            plots.draw_curve(history, config, curve)  # a run that was killed after its result has none
             return result
         if not (args.resume or result_only):
             save()  # the first file of a run: whatever happens from here on, --resume can continue

@@ -5,7 +5,6 @@ moments, command lines, torchrun on two machines) run with -m long.
 """
 
 import json
-import multiprocessing
 import os
 import random
 import resource
@@ -21,6 +20,7 @@ from unittest import mock
 
 import pytest
 import torch
+from conftest import fork
 
 import benchmark
 import compare
@@ -41,23 +41,17 @@ PATIENCE = 120  # seconds until a process that should have ended is a failure
 # --- processes and files ---
 
 
-def fork(main, options, trouble=None, log=os.devnull, **variables):
+def start(main, options, trouble=None, log=os.devnull, **variables):
     """Start a script in a process of its own, with its output in `log`, after calling `trouble`."""
 
     def script():
-        with open(log, "w") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-            sys.stdout = sys.stderr = file
-            os.environ |= {name: str(value) for name, value in variables.items()}
-            sys.argv = [f"{main.__module__}.py", *map(str, options)]
-            if trouble:
-                trouble()
-            utils.run(main)
+        os.environ |= {name: str(value) for name, value in variables.items()}
+        sys.argv = [f"{main.__module__}.py", *map(str, options)]
+        if trouble:
+            trouble()
+        utils.run(main)
 
-    process = multiprocessing.get_context("fork").Process(target=script)
-    process.start()
-    return process
+    return fork(script, log)
 
 
 def ended(process):
@@ -143,20 +137,20 @@ def test_killed_at_random_moments_and_resumed(tmp_path, kills, epochs):
     options = [*TINY, "--epochs", epochs, "--out-dir"]
     whole, parts, draw, met = tmp_path / "whole", tmp_path / "parts", random.Random(0), []
     begun = time.perf_counter()
-    assert ended(fork(train.main, [*options, whole])) == 0
+    assert ended(start(train.main, [*options, whole])) == 0
     between = 1.4 * (time.perf_counter() - begun) / kills  # on average seven tenths are done after all kills
 
-    def start():
+    def again():
         resume = ["--resume"] if list(parts.glob("*/checkpoint.pt")) else []
-        return fork(train.main, [*options, parts, *resume])
+        return start(train.main, [*options, parts, *resume])
 
     for _ in range(kills):
-        process = start()
+        process = again()
         time.sleep(draw.random() * between)
         process.kill()
         assert ended(process) in (0, -signal.SIGKILL)
         met.append(epochs_in(parts) if list(parts.glob("*/checkpoint.pt")) else -1)  # none of them damaged
-    assert ended(start()) == 0
+    assert ended(again()) == 0
     print(f"{kills} kills survived, up to {between:.2f} s after a start, at the epochs {met} of {epochs}")
     assert_same_run(whole, parts)
     assert not list(parts.rglob(".*.tmp.*"))  # what the killed processes left half written
@@ -197,7 +191,7 @@ def test_killed_while_it_writes_a_checkpoint(tmp_path, number, moment):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run_here(whole, "--epochs", "4")
     options = [*TINY, "--epochs", "4", "--out-dir", str(parts)]
-    assert ended(fork(train.main, options, lambda: die_in_checkpoint(number, moment))) == -signal.SIGKILL
+    assert ended(start(train.main, options, lambda: die_in_checkpoint(number, moment))) == -signal.SIGKILL
     assert len(list(parts.rglob(".*.tmp.checkpoint.pt"))) == 1
     assert epochs_in(parts) == number - 2  # number 1 is that before the first epoch
     run_here(parts, "--epochs", "4", "--resume")
@@ -268,10 +262,10 @@ def small_files(limit):
 def test_disk_full(tmp_path):
     """config.json fits, the checkpoint does not."""
     options = [*TINY, "--epochs", "4", "--out-dir", str(tmp_path)]
-    assert ended(fork(train.main, options, lambda: die_in_checkpoint(3, "half"))) == -signal.SIGKILL
+    assert ended(start(train.main, options, lambda: die_in_checkpoint(3, "half"))) == -signal.SIGKILL
     path, log = checkpoint_in(tmp_path), tmp_path / "log"
     before = path.read_bytes()
-    assert ended(fork(train.main, [*options, "--resume"], lambda: small_files(3000), log)) == 1
+    assert ended(start(train.main, [*options, "--resume"], lambda: small_files(3000), log)) == 1
     last = log.read_text().splitlines()[-1]
     assert last.startswith(f"train.py: [Errno 27] File too large: '{path.parent}")
     assert "Traceback" not in log.read_text()
@@ -283,7 +277,7 @@ def test_disk_full(tmp_path):
 
 def test_disk_full_from_the_start(tmp_path):
     log, out = tmp_path / "log", tmp_path / "out"
-    assert ended(fork(train.main, [*TINY, "--out-dir", str(out)], lambda: small_files(2000), log)) == 1
+    assert ended(start(train.main, [*TINY, "--out-dir", str(out)], lambda: small_files(2000), log)) == 1
     assert log.read_text().splitlines()[-1].startswith("train.py: [Errno 27] File too large: ")
     assert [path.name for path in out.glob("*/*")] == [".lock"]
 
@@ -295,7 +289,7 @@ def test_too_little_memory(tmp_path):
 
     log = tmp_path / "log"
     options = ["--hidden-size", "20000", "--threads", "1", "--out-dir", tmp_path]
-    assert ended(fork(train.main, options, little_memory, log)) == 1
+    assert ended(start(train.main, options, little_memory, log)) == 1
     assert log.read_text().count("\n") == 1
     assert "too little memory" in log.read_text()
 
@@ -336,7 +330,7 @@ def test_folder_deleted_while_running(tmp_path, capsys):
 def test_second_run_in_the_same_folder(tmp_path, capsys):
     """Refused in one line while the first is at work, and nothing is changed; a killed one is no obstacle."""
     options = [*TINY, "--out-dir", tmp_path, "--epochs", "100000"]
-    process = fork(train.main, options)
+    process = start(train.main, options)
     wait_for("*/history.pt", tmp_path, process)
     for more in "--restart", "--resume":
         code, error = script(capsys, train.main, *options, more)
@@ -352,7 +346,7 @@ def test_second_run_in_the_same_folder(tmp_path, capsys):
         assert f"{tmp_path / 'compare'}: another run is at work" in error
         assert snapshot(tmp_path) == before
     args = train.parse_args([*map(str, options), "--resume"])
-    with mock.patch.object(train, "most_epochs", lambda _: epochs_in(tmp_path) + 1):
+    with mock.patch.object(train, "most_epochs", return_value=epochs_in(tmp_path) + 1):
         train.train(args, progress=False)
 
 
@@ -369,7 +363,7 @@ BAD_TRAIN += [["--resume"], ["--forget-bias", "inf"], ["--forget-bias", "1", "--
 BAD_TRAIN += [["--updates", "0"], ["--updates", "150", "--protocol", "fresh"]]
 BAD_TRAIN += [["--batch-size", "10001", "--protocol", "fresh"]]
 BAD_COMPARE = [["--lengths"], ["--lengths", "3", "1001"], ["--lengths", "3", "x"], ["--cell", "lstm"], ["--resume"]]
-BAD_COMPARE += [["--seeds", "1001"], ["--workers", "0"], ["--lengths", "25", "1", "--train-portion", "0.99"]]
+BAD_COMPARE += [["--seeds", "1001"], ["--workers", "0"], ["--train-portion", "0.99", "--lengths", "25", "1"]]
 
 
 @pytest.mark.parametrize(
@@ -392,7 +386,7 @@ def test_bad_input(tmp_path, monkeypatch, capsys, main, usual, inputs):
     for bad in inputs:
         code, error = script(capsys, main, *usual, "--out-dir", "out", *bad)
         assert (code, error.count("\n")) == (2, 1), (bad, error)
-        assert any(word in error for word in [bad[0], *bad[2:3], "checkpoint"]), (bad, error)
+        assert any(word in error for word in [bad[0], "checkpoint"]), (bad, error)
         assert not list(tmp_path.iterdir()), bad
 
 
@@ -461,7 +455,7 @@ def stopped_run(tmp_path_factory):
     """A folder with a run of two epochs that wants a third."""
     folder = tmp_path_factory.mktemp("stopped")
     options = [*TINY, "--epochs", "3", "--out-dir", folder]
-    assert ended(fork(train.main, options, lambda: die_in_checkpoint(4, "half"))) == -signal.SIGKILL
+    assert ended(start(train.main, options, lambda: die_in_checkpoint(4, "half"))) == -signal.SIGKILL
     return folder
 
 
@@ -544,7 +538,7 @@ def test_two_processes_share_a_sweep(tmp_path):
     options = [*SWEEP, "--epochs", "3", "--out-dir", tmp_path, "--figures-dir", tmp_path]
     job = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     logs = [tmp_path / "0", tmp_path / "1"]
-    ranks = [fork(compare.main, options, None, logs[rank], RANK=rank, LOCAL_RANK=rank, **job) for rank in range(2)]
+    ranks = [start(compare.main, options, None, logs[rank], RANK=rank, LOCAL_RANK=rank, **job) for rank in range(2)]
     assert [ended(process) for process in ranks] == [0, 0], logs[0].read_text() + logs[1].read_text()
     assert ["compare.json" in log.read_text() for log in logs] == [True, False]  # one process writes
     assert_same_sweep(tmp_path, alone(tmp_path / "alone", "--epochs", "3"))

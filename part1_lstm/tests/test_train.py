@@ -200,7 +200,10 @@ def test_curve_is_there_while_the_run_trains_and_no_figure_costs_a_result(tmp_pa
     with mock.patch.object(plots, "sparingly", lambda draw: draw):
         stop_in_epoch(3, tmp_path, "--epochs", "9")
     assert next(tmp_path.rglob("curve.png")).read_bytes().startswith(b"\x89PNG")
-    with mock.patch.object(plots, "draw_curve", mock.Mock(side_effect=OSError)), pytest.raises(OSError):
+    with (
+        mock.patch.object(plots, "draw_curve", mock.Mock(side_effect=OSError("no font"))),
+        pytest.raises(OSError, match="no font"),
+    ):
         run_of(tmp_path, "--epochs", "9", "--resume")
     assert json.loads(next(tmp_path.rglob("result.json")).read_text())["epochs"] == 9
 

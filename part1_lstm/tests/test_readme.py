@@ -1,0 +1,159 @@
+"""The numbers in README.md are those of the committed results."""
+
+import re
+import statistics
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import sweep
+import utils
+
+PART = Path(__file__).resolve().parent.parent
+README = (PART / "README.md").read_text()
+# Numbers that are settings, not results: lengths, epochs, sizes of data, names of things.
+SETTINGS = {"1", "3", "4", "5", "6", "7", "8,000", "15", "19", "20", "25", "30", "35", "40", "50", "75", "95", "99"}
+SETTINGS |= {"100", "200", "500", "2,000", "10,000", "128"}
+
+
+def as_committed():
+    """Whether the results are here, and as they were committed: runs of one's own may change them."""
+    names = ["compare", "protocols", "long_inputs", "three_digits", "gradients", "benchmark", "sweep_speed"]
+    paths = [utils.RESULTS / f"{name}.json" for name in names]
+    command = ["git", "-C", str(PART), "diff", "--quiet", "HEAD", "--", *map(str, paths)]
+    return all(path.exists() for path in paths) and subprocess.run(command, capture_output=True).returncode == 0
+
+
+pytestmark = pytest.mark.skipif(not as_committed(), reason="the results here are not those of the repository")
+
+
+def load(name, *keys):
+    return utils.load_json(utils.RESULTS / f"{name}.json", *keys)
+
+
+def chosen(rows, at_least=0, **wanted):
+    rows = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    return [row for row in rows if row.get("input_length", at_least) >= at_least]
+
+
+def count(rows, good=lambda row: row["reached"]):
+    return f"{sum(map(good, rows))} of {len(rows)}"
+
+
+def decimals(value, digits):
+    return f"{value:.{digits}f}".lstrip("0")
+
+
+def sentences():
+    """The phrases of README.md that hold results, computed."""
+    compare, protocols = load("compare", "runs", "summary"), load("protocols", "runs")["runs"]
+    lstm, rnn = (chosen(compare["runs"], cell=cell) for cell in ("lstm", "rnn"))
+    updates = [entry["updates_to_99"] for entry in chosen(lstm, 19)]
+    yield f"at 19 to 25 digits after {min(updates)} to {max(updates):,} updates ({len(updates)} runs)"
+    fresh = {cell: chosen(protocols, protocol="fresh", optimizer="rmsprop", cell=cell) for cell in ("lstm", "rnn")}
+    low, *_, high = sorted(entry["accuracy"] for entry in chosen(fresh["lstm"], 19))
+    assert high < 0.11
+    yield f"all {len(chosen(fresh['lstm'], 19))} LSTM runs stand at chance after 2,000 updates"
+    yield f"(accuracy {decimals(low, 3)} to {decimals(high, 3)})"
+    means = {cell: statistics.mean(entry["accuracy"] for entry in chosen(fresh[cell], 15)) for cell in fresh}
+    yield f"the mean accuracy is {decimals(means['rnn'], 2)} for the RNN and {decimals(means['lstm'], 2)} for the LSTM"
+    yield f"({len(chosen(fresh['rnn'], 15))} runs each)"
+
+    epochs = max(entry["epochs"] for entry in chosen(lstm, 7))
+    reached = sum(entry["reached"] for entry in chosen(rnn, 7))
+    yield f"{count(chosen(lstm, 7))} LSTM runs reach 99 % validation accuracy, where training stops"
+    yield f", within {epochs} epochs"
+    low, high = (100 * end for end in sweep.wilson(reached, len(chosen(rnn, 7))))
+    yield f"{count(chosen(rnn, 7))} RNN runs do (95 % interval {low:.0f} to {high:.0f} %)"
+    adam = [count(chosen(protocols, 7, protocol="split", optimizer="adam", cell=cell)) for cell in ("lstm", "rnn")]
+    yield f"With Adam it is {adam[0]} and {adam[1]}"
+    yield f"holds for {count(lstm, lambda entry: entry['reached'] and entry['epochs'] < 30)} LSTM runs"
+    last = chosen(lstm, 25)
+    yield f"digits holds for {count(last, lambda entry: entry['accuracy'] == 1)} runs on the 2,000 palindromes"
+    yield f"and for {count(last, lambda entry: entry['test_accuracy'] == 1)} on 10,000 others"
+
+    runs = load("long_inputs", "runs")["runs"]
+    usual, plain, biased = (
+        chosen(runs, cell=cell, forget_bias=bias) for cell, bias in (("lstm", None), ("rnn", None), ("lstm", 4.0))
+    )
+    a, b, c, d = (count(chosen(group, input_length=n)) for group in (usual, plain) for n in (35, 50))
+    yield f"reaches 99 % in {a} runs at 35 digits and in {b} at 50; the RNN in {c} and {d}"
+    near = [entry for entry in biased if entry["input_length"] <= 100]
+    most = max(entry["updates"] for entry in near)
+    yield f"does so in {count(near)} runs at 35, 50, 75 and 100 digits, within {most:,} updates"
+    far = chosen(biased, 200)
+    assert max(entry["accuracy"] for entry in far) < 0.13
+    yield f"At 200 digits it stays at chance as well ({len(far)} runs, {far[0]['epochs']} epochs)"
+
+    settings = load("three_digits", "settings")["settings"]
+    of = {(s["cell"], s["hidden_size"], s["optimizer"]): s for s in settings if s["batch_size"] == 80}
+    percent = {o: f"{100 * of['lstm', 128, o]['accuracy_at_budget']['median']:.0f} %" for o in ("rmsprop", "adam")}
+    yield f"classifies {percent['rmsprop']} of them correctly after the report's 100 updates"
+    yield f"Adam: {percent['adam']}) and all of them after 500"
+    assert all(of["lstm", 128, o]["accuracy_at_end"]["min"] == 1 for o in percent)
+    needed = {key: setting["updates_to_99_percent"]["median"] for key, setting in of.items()}
+    yield f"({needed['lstm', 64, 'rmsprop']} against {needed['lstm', 128, 'rmsprop']})"
+    assert needed["rnn", 128, "rmsprop"] == needed["rnn", 256, "rmsprop"]
+    yield f"needs as few as before ({needed['rnn', 256, 'rmsprop']})"
+
+    gradients = load("gradients", "runs", "summary")
+    names = {"lstm": "LSTM", "rnn": "vanilla RNN", "biased": "LSTM, forget bias 4"}
+    before, after = (
+        {key: chosen(gradients["runs"], network=name, trained_on=stage) for key, name in names.items()}
+        for stage in (None, 25)
+    )
+    first = {key: statistics.median(1 / run["last_over_first"]["h"] for run in runs) for key, runs in before.items()}
+    yield f"is {first['lstm']:.0e} of that at the last in the LSTM and {first['rnn']:.0e} in the RNN"
+    lost = [run["curves"]["h"][-1] / run["curves"]["h"][-25] > 1000 for run in before["lstm"] + before["rnn"]]
+    yield f"over 25 steps it is below a thousandth in {sum(lost)} of {len(lost)} networks"
+    vanished = {key: [run for run in runs if run["last_over_first"]["h"] > 1000] for key, runs in after.items()}
+    yield f"vanishes in {len(vanished['lstm'])} of 5 LSTMs and {len(vanished['rnn'])} of 5 RNNs"
+    assert not vanished["biased"]
+    (solved,) = [
+        entry["epochs"]
+        for entry in chosen(rnn, 25)
+        if entry["reached"] and entry["seed"] in [run["seed"] for run in vanished["rnn"]]
+    ]
+    yield f"one of these two RNNs had reached 99 % after {solved} epochs"
+    accuracy = {key: sorted(run["validation_accuracy"] for run in runs) for key, runs in after.items()}
+    best = f"{decimals(accuracy['biased'][0], 3)} on 100 digits; without it, LSTMs have at most "
+    yield f"the 5 LSTMs so trained on 25 digits have an accuracy of at least {best}{decimals(accuracy['lstm'][-1], 3)}"
+    kept = [sorted(run["gates"]["units_keeping_half"] for run in after[key]) for key in ("lstm", "biased")]
+    some = [units for units in kept[0] if units > 0]
+    yield f"In {len(kept[0]) - len(some)} of {len(kept[0])} trained LSTMs no unit keeps more than half"
+    yield f"in the others {min(some):.1f} to {max(some):.1f} of 128 units do, on average"
+    yield f"it is {kept[1][0]:.0f} to {kept[1][-1]:.0f} units"
+    yield f"{load('sweep_speed', 'times_the_usual')['times_the_usual']['sweep']:.1f} times as many runs per minute"
+
+
+def test_every_number_in_the_findings_is_a_result():
+    """Each computed phrase stands in README.md, and no further number in the findings but settings."""
+    prose = " ".join(README[README.index("## Findings") : README.index("## Speed")].split())
+    text, missing = " ".join(README.split()), []
+    for phrase in sentences():
+        if phrase not in text:
+            missing.append(phrase)
+        prose = prose.replace(phrase, " ")
+    assert missing == []
+    prose = re.sub(r"\*[^*]+\*(?!\*)|!?\[[^]]*\]\([^)]*\)", " ", prose.replace("**", ""))  # captions, links
+    assert {number.rstrip(".,") for number in re.findall(r"\d[\d,.e-]*", prose)} - SETTINGS == set()
+
+
+def test_speed_table():
+    found = load("benchmark", "rows", "provenance")
+    of = {(row["length"], row["variant"], row["threads"]): f"{row['milliseconds']:.1f}" for row in found["rows"]}
+    variants = ["equations", "equations, compiled", "fast", "nn.LSTM", "products"]
+    for length in sorted({row["length"] for row in found["rows"]}):
+        cells = [f"{of[length, variant, 1]}, {of[length, variant, 2]}" for variant in variants]
+        assert f"| {length} | {' | '.join(cells)} |" in README
+    where = found["provenance"]
+    assert f"({where['processor']}, torch {where['torch']}, batch 128" in README
+
+
+def test_links_and_files():
+    for target in re.findall(r"\]\((\.\./[^)]+)\)", README):
+        assert (PART / target).exists(), target
+    table = README[README.index("## Files") : README.index("## Extend")]
+    named = set(re.findall(r"`(\w+\.py)`", table))
+    assert named == {path.name for path in PART.glob("*.py")}
