@@ -27,7 +27,7 @@ from gan import IMAGE_SIZE, PIXELS
 class CNN(nn.Module):
     """Two convolutions and two linear layers; `features` is the layer before the last, (n, 128), all at least 0."""
 
-    title, suffix = "a CNN", ""  # suffix: of its files' names
+    title, suffix, epochs = "a CNN", "", 5  # suffix: of its files' names
 
     def __init__(self):
         super().__init__()
@@ -53,7 +53,7 @@ class CNN(nn.Module):
 class MLP(nn.Module):
     """Three linear layers, nothing of which knows that pixels have neighbours; `features` as in CNN."""
 
-    title, suffix = "an MLP", "_mlp"
+    title, suffix, epochs = "an MLP", "_mlp", 20
 
     def __init__(self):
         super().__init__()
@@ -148,13 +148,14 @@ def main(argv=None):
     parser = utils.Parser("Train a classifier of digits.")
     count = utils.number(int, low=1)
     parser.add_argument("--kind", choices=KINDS, default="cnn", help="of network")
-    parser.add_argument("--epochs", type=count, default=5, help="passes over the training images")
+    parser.add_argument("--epochs", type=count, help="passes over the training images (default: cnn 5, mlp 20)")
     parser.add_argument("--batch-size", type=count, default=128, help="images per step")
     parser.add_argument("--lr", type=utils.number(float, above=0), default=3e-3, help="Adam's highest learning rate")
     dataset.add_data_options(parser)
     utils.add_common_options(parser)
     args = parser.parse_args(argv)
     utils.choose_folders(args)
+    args.epochs = args.epochs or KINDS[args.kind].epochs
     result = train(args)
     print(
         f"{utils.TITLES[args.dataset]}: accuracy {result['test_accuracy']:.2%} on {result['test_images']:,} test "

@@ -1,11 +1,11 @@
 """What makes the discriminator overpower the generator: its width, its missing dropout, or BatchNorm's eps?
 
-    python grid.py                      # 36 runs of 10 epochs of MNIST; goes on after a stop
-    python grid.py --seeds 1 --epochs 2 --dataset typeset --limit 6000
-    torchrun --nproc-per-node 4 grid.py --workers 1
+    python -m studies.overpowering                # 36 runs of 10 epochs of MNIST; goes on after a stop
+    python -m studies.overpowering --seeds 1 --epochs 2 --dataset typeset --limit 6000
+    torchrun --nproc-per-node 4 -m studies.overpowering --workers 1
 
 The report went from a wide discriminator without dropout to a narrow one with it, and says that this cured the
-imbalance. Here each factor is turned by itself, every cell trained for the same number of epochs with the same seeds:
+imbalance. Here each factor is varied by itself, every cell trained for the same number of epochs with the same seeds:
 
     width      512-256 or 256-128, the discriminator's hidden layers
     dropout    0 or 0.4, in the discriminator
@@ -14,25 +14,24 @@ imbalance. Here each factor is turned by itself, every cell trained for the same
 The effect of a factor is the mean change over all pairs of runs that differ in it alone. Seeds are the unit: each one
 has 4 such pairs, whose mean is one number, and the 95 % interval is Student's t over the seeds' numbers.
 
-Beside it, for the wide discriminator without dropout and with both eps: simultaneous updates, D by stale fakes, as
-much-copied code has them, and the minimax loss of equation (7) as written: where D is sure, the gradient that reaches G
-vanishes under the one loss and not under the other.
+Beside it, for the wide discriminator without dropout and with both eps: simultaneous updates (see train.py), and the
+minimax loss of equation (7) as written. Where D is sure, the gradient that reaches G vanishes under the minimax loss
+and not under the other one.
 
-And "both losses near log 2, so the samples are good": every look at the samples of every run, its losses beside it.
+And the report's "both losses near log 2, so the samples are good": the losses beside every evaluation of every run.
 
-Writes overpowering.png, overpowering_curves.png, losses_and_quality.png, minimax.png and grid.json; the runs
-lie in OUT_DIR/grid.
+Reads the digits and classifier.pt. Writes overpowering.png, overpowering_curves.png, losses_and_quality.png,
+minimax.png and overpowering.json; the runs lie in OUT_DIR/overpowering.
 """
 
 import itertools
 import math
-import os
 import statistics
 
 import torch
 
+import runs
 import utils
-from study import add_quality_options, epoch_means, finish_args, load_result, pass_on, prepare, run_all
 
 EPS, WIDTHS, DROPOUTS = (1e-5, 0.8), ("initial", "balanced"), (0.0, 0.4)
 FACTORS = {
@@ -56,14 +55,16 @@ T975 = [math.inf, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262
 
 
 def parse_args(argv=None):
-    """The grid's options."""
+    """The study's options."""
     parser = utils.Parser("Width x dropout x BatchNorm eps: what makes the discriminator overpower the generator?")
     count = utils.number(int, low=1)
     parser.add_argument("--epochs", type=count, default=10, help="epochs of every run")
-    parser.add_argument("--seeds", type=utils.number(int, low=1, high=10), default=3, help="runs a cell")
-    parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images a step")
-    add_quality_options(parser)
-    return finish_args(parser, argv, workers=os.cpu_count() or 1)
+    parser.add_argument("--seeds", type=utils.number(int, low=1, high=10), default=3, help="runs per cell")
+    parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images per step")
+    args = runs.parse_args(parser, argv)
+    if args.seed + args.seeds > 2**31:
+        parser.error(f"--seed {args.seed} with --seeds {args.seeds}: the last seed must be less than {2**31}")
+    return args
 
 
 def name_of(arch, dropout, eps, variant, seed):
@@ -79,19 +80,19 @@ def cells():
 
 def plan(args):
     """The runs as {name: options of train.py}."""
-    shared = pass_on(args, "epochs", "batch_size", "evaluate_every", "classifier")
-    shared += ["--out-dir", args.out_dir / "grid", "--grid-epochs", args.epochs]
-    runs = {}
+    shared = runs.options(args, "epochs", "batch_size")
+    shared += ["--out-dir", args.out_dir / "overpowering", "--grid-epochs", args.epochs]
+    planned = {}
     for seed, (arch, dropout, eps, variant) in itertools.product(range(args.seed, args.seed + args.seeds), cells()):
         name = name_of(arch, dropout, eps, variant, seed)
         own = ["--arch", arch, "--dropout", dropout, "--bn-eps", eps, *VARIANTS[variant], "--seed", seed]
-        runs[name] = [str(word) for word in [*own, "--name", name, *shared]]
-    return runs
+        planned[name] = [*own, "--name", name, *shared]
+    return planned
 
 
 def outcome(folder, result):
     """The quantities of a finished run's last epoch, and its curves: {column: [a value an epoch]}."""
-    curves = epoch_means(folder, result["epochs"])
+    curves = runs.epoch_means(folder, result["epochs"])
     last = result["last_epoch"] | result["quality"][-1]
     return {**{name: last[name] for name in QUANTITIES}, "curves": curves, "quality": result["quality"]}
 
@@ -112,7 +113,7 @@ def pairs_of(factor, seed):
 
 
 def effect(outcomes, factor, quantity, seeds):
-    """What turning one factor of `pairs_of` does to a quantity, all else equal.
+    """What varying one factor of `pairs_of` does to a quantity, all else equal.
 
     Returns {"mean", "interval", "pairs", "same_sign"}: the mean over the seeds of the second level's value minus the
     first's, or of their logarithms', Student's 95 % interval (None for a single seed), and how many of the pairs change
@@ -180,30 +181,30 @@ def draw_curves(outcomes, seeds):
 
 
 def losses_and_quality(outcomes, seeds):
-    """Every look at the samples of the eight cells' runs: dictionaries {arch, dropout, eps, epoch, off, frechet}.
+    """Every evaluation of the eight cells' runs: dictionaries {arch, dropout, eps, epoch, off, frechet}.
 
     `off` is how far the losses of that epoch are from log 2, the larger of the two, in nats.
     """
-    looks = []
+    evaluations = []
     for arch, dropout, eps, seed in itertools.product(WIDTHS, DROPOUTS, EPS, seeds):
         run = outcomes[name_of(arch, dropout, eps, "plain", seed)]
         for entry in run["quality"]:
             place, curves = entry["epoch"] - 1, run["curves"]
             off = max(abs(curves[name][place] - math.log(2)) for name in ("d_loss", "g_loss"))
-            look = {"arch": arch, "dropout": dropout, "eps": eps, "epoch": entry["epoch"], "off": off}
-            looks.append(look | {"frechet": entry["frechet_distance"]})
-    return looks
+            cell = {"arch": arch, "dropout": dropout, "eps": eps}
+            evaluations.append(cell | {"epoch": entry["epoch"], "off": off, "frechet": entry["frechet_distance"]})
+    return evaluations
 
 
-def draw_losses_and_quality(looks):
-    """Frechet distance over the losses' distance from log 2, a dot a look, the larger the later."""
+def draw_losses_and_quality(evaluations):
+    """Frechet distance over the losses' distance from log 2, a dot an evaluation, the larger the later."""
     figure, ax = utils.plt.subplots(figsize=(7.5, 4.6))
-    latest = max(look["epoch"] for look in looks)
+    latest = max(evaluation["epoch"] for evaluation in evaluations)
     for eps, (arch, marker) in itertools.product(EPS, zip(WIDTHS, "so", strict=True)):
-        of = [look for look in looks if (look["eps"], look["arch"]) == (eps, arch)]
-        sizes = [10 + 50 * look["epoch"] / latest for look in of]
+        of = [each for each in evaluations if (each["eps"], each["arch"]) == (eps, arch)]
+        sizes = [10 + 50 * each["epoch"] / latest for each in of]
         label = f"{NAMES[eps]}, D {WIDE[arch]}"
-        places = [look["off"] for look in of], [look["frechet"] for look in of]
+        places = [each["off"] for each in of], [each["frechet"] for each in of]
         ax.scatter(*places, s=sizes, color=COLOURS[eps], marker=marker, alpha=0.6, label=label)
     ax.set(xlabel="the losses' distance from log 2 (nats, the larger of the two)", ylabel="Frechet distance of samples")
     ax.set(xscale="log", yscale="log")
@@ -213,17 +214,17 @@ def draw_losses_and_quality(looks):
     return figure
 
 
-def near_log2(looks, off=0.1):
-    """What the looks whose losses are both within `off` of log 2 say of the samples, in words."""
-    near = sorted((look for look in looks if look["off"] <= off), key=lambda look: look["frechet"])
+def near_log2(evaluations, off=0.1):
+    """What the evaluations with both losses within `off` of log 2 say of the samples, in words."""
+    near = sorted((each for each in evaluations if each["off"] <= off), key=lambda each: each["frechet"])
+    told = f"losses within {off:g} of log 2: {len(near)} of {len(evaluations)} evaluations"
     if len(near) < 2:
-        return f"losses within {off:g} of log 2: {len(near)} of {len(looks)} looks, too few to compare"
-    best, worst = near[0], near[-1]
+        return f"{told}, too few to compare"
+    first, last, best = near[0], near[-1], min(evaluations, key=lambda each: each["frechet"])
     return (
-        f"losses within {off:g} of log 2: {len(near)} of {len(looks)} looks; Frechet distance {best['frechet']:.0f} "
-        f"(epoch {best['epoch']}) to {worst['frechet']:.0f} (epoch {worst['epoch']}); the best of all looks, "
-        f"{min(look['frechet'] for look in looks):.0f}, has losses "
-        f"{min(looks, key=lambda look: look['frechet'])['off']:.2f} from log 2"
+        f"{told}; Frechet distance {first['frechet']:.0f} (epoch {first['epoch']}) to {last['frechet']:.0f} "
+        f"(epoch {last['epoch']}); the best of all evaluations, {best['frechet']:.0f}, has losses {best['off']:.2f} "
+        "from log 2"
     )
 
 
@@ -234,7 +235,10 @@ def draw_losses_compared(outcomes, seeds):
     probability = logits.sigmoid()
     left.loglog(probability, 1 - probability, color="#0072B2", label="non-saturating, 1 - D(G(z))")
     left.loglog(probability, probability, color="#D55E00", label="minimax, D(G(z))")
-    left.set(xlabel="D(G(z)): how real D takes a sample to be", ylabel="|gradient by D's logit|, a sample")
+    left.set(
+        xlabel="D(G(z)): the probability of being real that D gives a sample",
+        ylabel="|gradient by D's logit| of a sample",
+    )
     left.legend(fontsize=9)
     for (variant, colour), eps in itertools.product((("plain", "#0072B2"), ("minimax", "#D55E00")), EPS):
         curves = [outcomes[name_of("initial", 0.0, eps, variant, seed)]["curves"] for seed in seeds]
@@ -263,24 +267,23 @@ def sentences(effects):
     return texts
 
 
-def main():
-    args = parse_args()
-    prepare(args)
-    runs = plan(args)
-    if run_all(runs, args.workers) > 0:
+def main(argv=None):
+    args = parse_args(argv)
+    planned = plan(args)
+    if runs.train_all(planned, args) > 0:
         return
-    folder, seeds = args.out_dir / "grid", list(range(args.seed, args.seed + args.seeds))
-    results = {name: load_result(folder / name) for name in runs}
+    folder, seeds = args.out_dir / "overpowering", list(range(args.seed, args.seed + args.seeds))
+    results = {name: runs.load_result(folder / name) for name in planned}
     outcomes = {name: outcome(folder / name, result) for name, result in results.items()}
     effects = {quantity: [effect(outcomes, factor, quantity, seeds) for factor in range(4)] for quantity in QUANTITIES}
     config = next(iter(results.values()))["config"]
     source = (
-        f"grid.py: {utils.TITLES[args.dataset]}; {args.epochs} epochs, batch {args.batch_size}, "
+        f"{utils.TITLES[args.dataset]}; {args.epochs} epochs, batch {args.batch_size}, "
         f"{len(seeds)} seeds from {args.seed}, {config['precision']} products"
     )
-    looks = losses_and_quality(outcomes, seeds)
+    evaluations = losses_and_quality(outcomes, seeds)
     figures = {
-        "losses_and_quality": draw_losses_and_quality(looks),
+        "losses_and_quality": draw_losses_and_quality(evaluations),
         "overpowering": draw_cells(outcomes, seeds),
         "overpowering_curves": draw_curves(outcomes, seeds),
         "minimax": draw_losses_compared(outcomes, seeds),
@@ -288,18 +291,17 @@ def main():
     for name, figure in figures.items():
         utils.save_figure(figure, args.figures_dir / f"{name}.png", source, args.dataset)
         print(f"figure: {args.figures_dir / name}.png")
-    texts, near = sentences(effects), near_log2(looks)
+    texts, near = sentences(effects), near_log2(evaluations)
     print(*texts, near, sep="\n")
+    names = ("epochs", "seeds", "seed", "batch_size", "dataset", "limit")
     utils.save_json(
-        args.out_dir / "grid.json",
+        args.out_dir / "overpowering.json",
         {
             "runs": outcomes,
             "effects": {q: dict(zip(FACTORS, found, strict=True)) for q, found in effects.items()},
             "sentences": texts,
             "near_log2": near,
-            "config": {
-                name: getattr(args, name) for name in ("epochs", "seeds", "seed", "batch_size", "dataset", "limit")
-            },
+            "config": {name: getattr(args, name) for name in names},
             "run_commits": sorted({str(result["provenance"]["git_commit"]) for result in results.values()}),
             "seconds": sum(result["seconds"] for result in results.values()),
             "provenance": utils.provenance(torch.device("cpu")),

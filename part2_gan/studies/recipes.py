@@ -1,35 +1,34 @@
 """What makes the digits better within the report's two networks: one change at a time, then the best recipe in full.
 
-    python recipes.py                           # both studies on MNIST, about 4 hours of one core; goes on after a stop
-    python recipes.py --studies changes --recipes wide average --seeds 1 --epochs 5
-    torchrun --nproc-per-node 4 recipes.py --workers 1
+    python -m studies.recipes              # both studies on MNIST, about 4 hours of one core; goes on after a stop
+    python -m studies.recipes --studies changes --recipes wide average --seeds 1 --epochs 5
+    torchrun --nproc-per-node 4 -m studies.recipes --workers 1
 
-    changes   equal epochs for all. `as_reported` is the report's last discriminator with BatchNorm eps 0.8 (study.py
-              tells why), `eps` has torch's 1e-5, `wide` goes back to the first, wider discriminator besides (these
-              three are runs of grid.py), `average` has a running average of G's weights besides, and each of the
-              others is `average` with one change more
+    changes   equal epochs for all. `as_reported` is the report's last discriminator with BatchNorm eps 0.8 (see
+              gan.py), `eps` has torch's 1e-5, `wide` goes back to the first, wider discriminator besides (these three
+              are runs of studies/overpowering.py), `average` has a running average of G's weights besides, and each
+              of the others is `average` with one change more
     final     the report's recipe (--bn-eps 0.8) and --recipe best, each to its end
 
 Quality is what metrics.quality measures every --evaluate-every epochs, of the averaged generator where there is one; at
-the end of the final runs it is 10,000 samples, with precision and recall.
+the end of the final runs it is measured on 10,000 samples, with precision and recall.
 
-Writes recipes.png, best.png and recipes.json (a study that --studies leaves out stays in it as it was); the runs lie in
-OUT_DIR/grid and in OUT_DIR.
+Reads the digits and classifier.pt. Writes recipes.png, recipes_best.png and recipes.json (a study that --studies leaves
+out stays in it as it was); the runs lie in OUT_DIR/overpowering and OUT_DIR/recipes.
 """
 
-import json
-import os
 import statistics
+from pathlib import Path
 
 import torch
 
 import dataset
+import latents
 import metrics
-import train
+import runs
 import utils
 from classifier import load_classifier
-from grid import name_of
-from study import FINAL_LOOKS, add_quality_options, finish_args, grid_epochs, load_result, pass_on, prepare, run_all
+from studies.overpowering import name_of
 
 STUDIES = ("changes", "final")
 WIDE = ["--arch", "initial"]
@@ -48,7 +47,8 @@ RECIPES = {
     "falling": ("+ learning rate falling to 0", [*AVERAGE, "--decay-from", "0"]),
     "penalty": ("+ gradient penalty .3 on D", [*AVERAGE, "--gradient-penalty", "0.3"]),
 }
-GRID_CELLS = {"as_reported": ("balanced", 0.4, 0.8), "eps": ("balanced", 0.4, 1e-5), "wide": ("initial", 0.0, 1e-5)}
+CELLS = {"as_reported": ("balanced", 0.4, 0.8), "eps": ("balanced", 0.4, 1e-5), "wide": ("initial", 0.0, 1e-5)}
+FINAL_EVALUATIONS = 10  # epochs between two evaluations of the final runs
 COLOURS = ["#000000", "#999999", "#0072B2", "#D55E00", "#009E73", "#CC79A7"]
 COLOURS += ["#E69F00", "#56B4E9", "#882255", "#44AA99", "#DDCC77"]
 COLOURS = dict(zip(RECIPES, COLOURS, strict=True))
@@ -65,55 +65,57 @@ def parse_args(argv=None):
     parser.add_argument("--final", nargs="+", choices=FINAL, default=list(FINAL), help="the recipes of the study final")
     parser.add_argument("--epochs", type=count, default=10, help="epochs of every run of the study changes")
     parser.add_argument("--final-epochs", type=count, help="epochs of the final runs (default: as the recipes have it)")
-    parser.add_argument("--seeds", type=count, default=3, help="runs a recipe")
-    add_quality_options(parser)
-    return finish_args(parser, argv, workers=os.cpu_count() or 1)
+    parser.add_argument("--seeds", type=count, default=3, help="runs per recipe")
+    args = runs.parse_args(parser, argv)
+    if args.seed + args.seeds > 2**31:
+        parser.error(f"--seed {args.seed} with --seeds {args.seeds}: the last seed must be less than {2**31}")
+    return args
 
 
 def folder_of(recipe, seed):
-    """The folder of a run of the study changes below OUT_DIR/grid; grid.py's own where it has the same run."""
-    cell = GRID_CELLS.get(recipe)
-    return name_of(*cell, "plain", seed) if cell else f"{recipe}_seed{seed}"
+    """The folder of a run of the study changes below OUT_DIR: overpowering's own where it has the same run."""
+    cell = CELLS.get(recipe)
+    return Path("overpowering", name_of(*cell, "plain", seed)) if cell else Path("recipes", f"{recipe}_seed{seed}")
 
 
 def final_folder(recipe, seed):
-    """The folder of a final run below OUT_DIR; study.py's own where it has the same run."""
-    return "balanced" if (recipe, seed) == ("report", 0) else f"{recipe}_seed{seed}"
+    """The folder of a final run below OUT_DIR."""
+    return Path("recipes", f"final_{recipe}_seed{seed}")
 
 
 def plan(args):
     """The runs of the chosen studies as {folder: options of train.py}, the longest first."""
-    seeds, runs = range(args.seed, args.seed + args.seeds), {}
+    planned = {}
+
+    def add(folder, seed, words):
+        path = args.out_dir / folder
+        planned[folder] = [*words, "--seed", seed, "--out-dir", path.parent, "--name", path.name]
+
+    seeds = range(args.seed, args.seed + args.seeds)
     if "final" in args.studies:
-        shared = pass_on(args, "classifier", "out_dir")
+        shared = [*runs.options(args), "--evaluate-every", FINAL_EVALUATIONS]
         if args.final_epochs:
             shared += ["--epochs", args.final_epochs]
         for recipe in args.final:
-            epochs = train.parse_args([*FINAL[recipe][1], *map(str, shared)]).epochs
-            grids = grid_epochs(epochs, film=recipe == "report")  # as study.py has them
-            own = [*FINAL[recipe][1], "--evaluate-every", FINAL_LOOKS, "--grid-epochs", *grids]
             for seed in seeds:
-                name = final_folder(recipe, seed)
-                runs[name] = [*own, *shared, "--seed", seed, "--name", name]
+                add(final_folder(recipe, seed), seed, [*FINAL[recipe][1], *shared])
     if "changes" in args.studies:
-        shared = pass_on(args, "epochs", "evaluate_every", "classifier")
-        shared += ["--out-dir", args.out_dir / "grid", "--grid-epochs", args.epochs]
+        shared = [*runs.options(args, "epochs"), "--grid-epochs", args.epochs]
         for seed in seeds:
             for recipe in args.recipes:
-                name = folder_of(recipe, seed)
-                runs[name] = [*RECIPES[recipe][1], *shared, "--seed", seed, "--name", name]
-    return {name: [str(word) for word in options] for name, options in runs.items()}
+                add(folder_of(recipe, seed), seed, [*RECIPES[recipe][1], *shared])
+    return planned
 
 
 def draw_changes(qualities, args):
     """Left: Frechet distance over epochs, the median of the seeds. Right: at the end, every seed a dot."""
     figure, (left, right) = utils.plt.subplots(1, 2, figsize=(12, 4.8), sharey=True, width_ratios=[1, 1.1])
-    for x, (recipe, runs) in enumerate(qualities.items()):
+    for x, (recipe, of_seeds) in enumerate(qualities.items()):
         colour = COLOURS[recipe]
-        epochs = [entry["epoch"] for entry in runs[0]]
-        medians = [statistics.median(e["frechet_distance"] for e in entries) for entries in zip(*runs, strict=True)]
+        epochs = [entry["epoch"] for entry in of_seeds[0]]
+        medians = [statistics.median(e["frechet_distance"] for e in entries) for entries in zip(*of_seeds, strict=True)]
         left.plot(epochs, medians, color=colour, marker=".", label=RECIPES[recipe][0])
-        ends = [run[-1]["frechet_distance"] for run in runs]
+        ends = [run[-1]["frechet_distance"] for run in of_seeds]
         right.scatter([x] * len(ends), ends, color=colour, s=30)
         right.hlines(statistics.median(ends), x - 0.3, x + 0.3, color=colour, lw=2)
     left.set(xlabel="epoch", ylabel="Frechet distance of samples", yscale="log")
@@ -127,11 +129,11 @@ def draw_changes(qualities, args):
 
 
 def changes(args):
-    """Draw and return what the study changes found: an entry a recipe."""
+    """Draw and return what the study changes found: an entry for each recipe."""
     seeds = range(args.seed, args.seed + args.seeds)
-    results = {r: [load_result(args.out_dir / "grid" / folder_of(r, seed)) for seed in seeds] for r in args.recipes}
+    results = {r: [runs.load_result(args.out_dir / folder_of(r, seed)) for seed in seeds] for r in args.recipes}
     qualities = {recipe: [result["quality"] for result in of] for recipe, of in results.items()}
-    source = f"recipes.py: {utils.TITLES[args.dataset]}; {len(seeds)} seeds from {args.seed}; "
+    source = f"{utils.TITLES[args.dataset]}; {len(seeds)} seeds from {args.seed}; "
     source += "batch 64 and lr 2e-4 where nothing else is said"
     utils.save_figure(draw_changes(qualities, args), args.figures_dir / "recipes.png", source, args.dataset)
     print(f"figure: {args.figures_dir / 'recipes.png'}")
@@ -154,34 +156,34 @@ def changes(args):
 
 
 def final(args):
-    """Measure, draw and return what the final runs came to: an entry a recipe, and the ratio of their medians."""
+    """Measure, draw and return what the final runs came to: an entry per recipe, and the ratio of their medians."""
     device = utils.pick_device(args)
     path = args.classifier or utils.subfolder(utils.RESULTS, args.dataset) / "classifier.pt"
     classifier, _ = load_classifier(path, device)
     test = dataset.scale(dataset.load(args, train=False)[0]).to(device)
-    features, probabilities = metrics.look(classifier, test)
+    features, probabilities = metrics.outputs(classifier, test)
     reference = metrics.reference(features, probabilities)
-    digits = metrics.manifold(metrics.spread(features, 5000))
+    digits = metrics.manifold(metrics.thinned(features, 5000))
     entries = {}
     for recipe in args.final:
-        what, runs = FINAL[recipe][0], {}
+        (what, options), found = FINAL[recipe], {}
         for seed in range(args.seed, args.seed + args.seeds):
             folder = args.out_dir / final_folder(recipe, seed)
-            result = load_result(folder)
-            generator, _ = train.load_generator(folder / "checkpoint.pt", device)
-            runs[seed] = {
+            result = runs.load_result(folder)
+            generator, _ = latents.load_generator(folder / "checkpoint.pt", device)
+            found[seed] = {
                 "end": metrics.quality(generator, classifier, reference, digits, samples=10_000, seed=20_000 + seed),
                 **{name: result[name] for name in ("last_epoch", "quality", "config", "seconds", "provenance")},
             }
-            print(f"{what}, seed {seed}: " + ", ".join(f"{name} {v:.3f}" for name, v in runs[seed]["end"].items()))
-        ends = [run["end"] for run in runs.values()]
+            print(f"{what}, seed {seed}: " + ", ".join(f"{name} {v:.3f}" for name, v in found[seed]["end"].items()))
+        ends = [run["end"] for run in found.values()]
         median = {name: statistics.median(end[name] for end in ends) for name in ends[0]}
-        entries[recipe] = {"what": what, "options": train.RECIPES[recipe], "median": median, "runs": runs}
+        entries[recipe] = {"what": what, "options": options, "median": median, "runs": found}
     figure = draw_final(entries)
-    source = f"recipes.py: {utils.TITLES[args.dataset]}; {args.seeds} seeds from {args.seed} of each recipe; "
+    source = f"{utils.TITLES[args.dataset]}; {args.seeds} seeds from {args.seed} of each recipe; "
     source += "right: after the last epoch, 10,000 samples, precision and recall of 5,000"
-    utils.save_figure(figure, args.figures_dir / "best.png", source, args.dataset)
-    print(f"figure: {args.figures_dir / 'best.png'}")
+    utils.save_figure(figure, args.figures_dir / "recipes_best.png", source, args.dataset)
+    print(f"figure: {args.figures_dir / 'recipes_best.png'}")
     if len(entries) == 2:
         best, report = (entries[recipe]["median"]["frechet_distance"] for recipe in ("best", "report"))
         entries["ratio"] = best / report
@@ -199,25 +201,25 @@ def draw_final(entries):
             right.scatter(run["end"]["precision"], run["end"]["recall"], color=colour, label=what if n == 0 else None)
     left.set(xlabel="epoch", ylabel="Frechet distance of samples", yscale="log")
     utils.label_plainly(left.yaxis)
-    right.set(xlabel="precision: samples that look like digits", ylabel="recall: digits that could be samples")
+    right.set(
+        xlabel="precision: share of samples on the manifold of test digits",
+        ylabel="recall: share of test digits on the manifold of samples",
+    )
     right.set(xlim=(0.4, 1), ylim=(0, 1))
     left.legend()
     right.legend(loc="lower left")
     return figure
 
 
-def main():
-    args = parse_args()
-    prepare(args)
-    if run_all(plan(args), args.workers) > 0:
-        return
+def main(argv=None):
+    args = parse_args(argv)
     path = args.out_dir / "recipes.json"
-    sections = json.loads(path.read_text()) if path.exists() else {}
+    sections = utils.load_json(path) if path.exists() else {}  # read first: a damaged file costs no measurement
+    if runs.train_all(plan(args), args) > 0:
+        return
     for study in args.studies:
-        config = {
-            name: getattr(args, name)
-            for name in ("epochs", "final_epochs", "final", "seeds", "seed", "dataset", "limit")
-        }
+        names = ("epochs", "final_epochs", "final", "seeds", "seed", "dataset", "limit")
+        config = {name: getattr(args, name) for name in names}
         found = {"changes": changes, "final": final}[study](args)
         sections[study] = {study: found, "config": config, "provenance": utils.provenance(torch.device("cpu"))}
     utils.save_json(path, sections)
