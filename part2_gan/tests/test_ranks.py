@@ -84,7 +84,7 @@ def test_two_processes_train_resume_and_write_once(tmp_path):
     assert -signal.SIGKILL in fork_ranks(start, False)
     assert checkpoint(tmp_path / "parts")["epoch"] in (1, 2)
     assert fork_ranks(start, True) == [0, 0]
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts", pictures=())
     assert checkpoint(tmp_path / "whole")["generator"]["layers.1.running_mean"].abs().sum() > 0
 
 
@@ -104,7 +104,7 @@ def test_a_killed_rank_ends_the_job_and_resume_goes_on(tmp_path):
     assert "SIGKILL" in errors
     assert checkpoint(folder)["epoch"] < 30
     assert torchrun("--nproc-per-node=2", *options, str(folder), "--resume").wait() == 0
-    assert_same_run(tmp_path / "whole", folder)
+    assert_same_run(tmp_path / "whole", folder, pictures=())
 
 
 @pytest.mark.long
@@ -116,4 +116,4 @@ def test_two_nodes_train_as_two_processes_do(tmp_path):
     agents = [torchrun(*nodes, f"--node-rank={rank}", *options, str(tmp_path / "two")) for rank in range(2)]
     for agent in agents:
         assert agent.wait(300) == 0
-    assert_same_run(tmp_path / "one", tmp_path / "two")
+    assert_same_run(tmp_path / "one", tmp_path / "two", pictures=())

@@ -1,5 +1,6 @@
 """One run: the step against a plain reference, seeds, resuming, learning, the files it leaves."""
 
+import functools
 import json
 import math
 
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from conftest import TYPESET
 
 import dataset
+import metrics
 import plots
 import run_folder
 import train
@@ -190,7 +192,7 @@ def test_runs_of_different_numbers_have_different_folders():
 def test_it_learns(trained):
     """The mean of the samples takes the form of the mean of the data, which no blank or noisy image has."""
     generator, _ = load_generator(trained / "run" / "checkpoint.pt", "cpu")
-    mean = dataset.scale(dataset.load(train.parse_args([*TYPESET, "--limit", "4000"]))[0]).mean(0)
+    mean = dataset.scale(dataset.load(train.parse_args([*TYPESET, "--limit", "3000"]))[0]).mean(0)
     z = torch.randn(500, 100, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         trained_mean, untrained_mean = (net.eval()(z).mean(0) for net in (generator, networks("balanced")[0]))
@@ -257,6 +259,7 @@ def test_the_seed_fixes_the_run_whatever_the_process_drew_before(tmp_path):
 
 def test_resume_is_as_if_never_stopped(trained, tmp_path, monkeypatch):
     """With dropout, a running average, a falling learning rate and evaluations, which must not touch the run."""
+    monkeypatch.setattr(metrics, "quality", functools.partial(metrics.quality, samples=300))
     options = ["--epochs", "4", "--grid-epochs", "1", "3", "--ema", "0.9", "--decay-from", "0"]
     evaluated = [*options, "--evaluate-every", "2", "--classifier", str(trained / "classifier.pt")]
     run_of(tmp_path / "whole", *evaluated)
@@ -269,10 +272,9 @@ def test_resume_is_as_if_never_stopped(trained, tmp_path, monkeypatch):
         if len(saved) == 3:  # those of epochs 0, 1 and 2
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(utils, "save_checkpoint", stop_after_two)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(utils, "save_checkpoint", stop_after_two)
         run_of(tmp_path / "stopped", *evaluated)
-    monkeypatch.undo()
     assert state_of(tmp_path / "stopped")["epoch"] == 2
     torch.manual_seed(99)  # what another process would start with
     run_of(tmp_path / "stopped", *evaluated, "--resume")
