@@ -227,7 +227,7 @@ def plot(rows, args, path):
     for axes in grid[1]:
         axes.set_xlabel("updates")
     for axes in grid[:, 0]:
-        axes.set_ylabel("accuracy on held-out palindromes")
+        axes.set_ylabel("held-out accuracy")
     grid[0, 0].plot([], [], color="0.4", linestyle=":", linewidth=1.2, label="on training palindromes")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
     source = (
