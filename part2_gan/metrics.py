@@ -11,6 +11,7 @@ are compared with held fixed. What another training seed would do is not in them
 
 import copy
 import math
+import statistics
 
 import torch
 
@@ -18,6 +19,9 @@ import run_folder
 from gan import GENERATOR_LOSSES, LATENT_DIM, generator_loss, sample
 
 CONFIDENCE = 0.99
+# The 97.5 % quantiles of Student's t, by degrees of freedom.
+T975 = [math.inf, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262]
+T975 += [2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093]
 FEWEST = 200  # images that a covariance of 128 features is worth fitting to
 
 
@@ -26,9 +30,6 @@ def outputs(classifier, images):
     """The features (n, d) and probabilities (n, 10) of images (n, 784) in [-1, 1], by a classifier in eval mode."""
     features = torch.cat([classifier.features(part) for part in images.split(250)])  # small parts stay in the cache
     return features, classifier.out(features).softmax(1)
-
-
-look = outputs  # until all callers have the new name
 
 
 def describe(probabilities):
@@ -137,6 +138,14 @@ def wilson(count, total):
     return low, 1.0 if count == total else (middle + half) / (1 + slack)
 
 
+def t_interval(values):
+    """Student's 95 % interval [low, high] for the mean of independent values, at most 20; None for a single one."""
+    if len(values) < 2:
+        return None
+    half = T975[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values))
+    return [statistics.mean(values) - half, statistics.mean(values) + half]
+
+
 def share_interval(share, count):
     """`wilson` for a share of `count` things, as a list.
 
@@ -159,9 +168,6 @@ def nearest(queries, points, k=1):
 def thinned(rows, count):
     """At most `count` of the rows, at equal distances: MNIST's first 5,000 test digits are easier than the rest."""
     return rows[:: max(1, len(rows) // count)][:count]
-
-
-spread = thinned  # until all callers have the new name
 
 
 def manifold(features, k=3):

@@ -220,7 +220,7 @@ def train(args, position=0):
         raise utils.InputError(f"--precision bf16: this {device.type} has no bf16 products; use --precision fp32")
     checkpoint = run_folder.load(folder, config) if args.resume else None
     if checkpoint and (folder / "result.json").exists():
-        return utils.load_json(folder / "result.json", "epochs", "seconds", "last_epoch")
+        return None if rank else utils.load_json(folder / "result.json", "epochs", "seconds", "last_epoch")
 
     images, _ = dataset.load(args)
     if len(images) < args.batch_size:
