@@ -1,16 +1,22 @@
-"""Figure 1: accuracy of LSTM and vanilla RNN over the sequence length, several seeds, one protocol for both.
+"""Figure 1: accuracy of LSTM and vanilla RNN over the sequence length, as published and under one protocol for both.
 
-    python compare.py                                         9 lengths x 2 cells x 5 seeds
-    python compare.py --lengths 3 7 11 --seeds 1 --epochs 5   a quick try
+    python compare.py                                         9 lengths x 2 cells x 5 seeds, twice
+    python compare.py --seeds 10                              continues with the missing seeds
+    python compare.py --lengths 3 7 11 --seeds 1 --epochs 5 --updates 200 --out-dir my --figures-dir my
     torchrun --nproc-per-node 4 compare.py                    the runs shared out over processes, or over machines
 
-Each run is one of train.py with its folder in OUT_DIR/compare; finished runs are not repeated, so the same command
-continues a stopped sweep (sweep.py). A seed determines a run's initial weights, split and order of batches; the
-palindromes are the same for all (--data-seed).
+    as published    what the report's figure shows: the LSTM passes over 8,000 palindromes, drawn anew for each run,
+                    until its validation accuracy is 99.9 %; the RNN, from an earlier assignment, has 2,000 updates on
+                    fresh batches, and its accuracy is the mean over the last 100 of them
+    one protocol    the text's, for both cells: passes over the same 8,000 palindromes until 99 %
 
-Writes OUT_DIR/compare.json (every run; for each cell and length median, mean, standard deviation, updates to 99 %, and
-the success rate with its 95 % Wilson interval) and FIGURES_DIR/fig1_lstm_vs_rnn.png, where each run is a dot: RNN runs
-tend to either solve the task or fail, which a mean with an error bar would hide.
+Each run is one of train.py with its folder in OUT_DIR/compare; finished runs are not repeated, so the same command
+continues a stopped sweep (sweep.py). A seed determines a run's initial weights, split and order of batches.
+
+Reads report_record.json, which holds the report's own numbers. Writes OUT_DIR/compare.json (every run; for each side,
+cell and length median, mean, standard deviation, updates to 99 %, and the success rate with its 95 % Wilson interval)
+and FIGURES_DIR/fig1_lstm_vs_rnn.png, where each run is a dot: RNN runs tend to either solve the task or fail, which a
+mean with an error bar would hide.
 """
 
 import time
@@ -20,64 +26,97 @@ import matplotlib.pyplot as plt
 import plots
 import utils
 from cells import CELLS
-from sweep import add_sweep_options, longest_first, one_run, outcome, rows_of, summarise, train_sweep
+from sweep import add_sweep_options, one_run, outcome, rows_of, summarise, train_sweep
+from train import add_updates_option
 
 LENGTHS = [3, 7, 11, 13, 15, 17, 19, 21, 25]
 ZONE_FROM = 15  # where the report's figure begins its "vanishing gradient zone"
+RECORD = utils.HERE / "report_record.json"
+HOLLOW = {"s": 22, "marker": "D", "facecolor": "none", "linewidth": 0.9}
+RING = {"s": 20, "marker": "o", "facecolor": "none", "linewidth": 0.9}
+MEAN = {"s": 40, "marker": "+", "linewidth": 1.6}
+SIDES = {"published": "As published", "written": "One protocol for both cells"}
+# Where the report's code differs, beside the LSTM's palindromes, which it draws anew for each run.
+PUBLISHED = {"lstm": {"stop_at": 0.999}, "rnn": {"protocol": "fresh"}}
 
 
 def parse_args(argv=None):
     """The sweep's options as a Namespace; a bad one is named in one line and exits with code 2."""
-    parser = utils.Parser("Compare LSTM and vanilla RNN over sequence lengths and seeds, under one protocol.")
+    parser = utils.Parser("Compare LSTM and vanilla RNN over sequence lengths and seeds.")
     add_sweep_options(parser, LENGTHS)
+    add_updates_option(parser)
     return parser.parse_args(argv)
 
 
 def plan(args):
-    """The options of every run; raises InputError if a length does not go with the other options."""
-    runs = [
-        one_run(args, cell=cell, input_length=input_length, seed=seed)
-        for input_length in set(args.lengths)
-        for cell in CELLS
-        for seed in range(args.seed, args.seed + args.seeds)
-    ]
-    return longest_first(runs)
+    """Pairs of side and options, the longest runs first; raises InputError if a length does not go with the others."""
+    pairs = []
+    for input_length in set(args.lengths):
+        for seed in range(args.seed, args.seed + args.seeds):
+            own = {"input_length": input_length, "seed": seed}
+            pairs += [("written", one_run(args, cell=cell, **own)) for cell in CELLS]
+            for cell, options in PUBLISHED.items():
+                data = {"data_seed": seed} if cell == "lstm" else {}
+                pairs.append(("published", one_run(args, cell=cell, **own, **options, **data)))
+    return sorted(pairs, key=lambda pair: (pair[1].input_length, pair[1].cell), reverse=True)
+
+
+def draw_side(axes, side, runs, summary, apart):
+    """Draw a panel: each run a dot over its length, its accuracy on further palindromes a diamond, medians as lines."""
+    for n, (cell, (_, _, label, colour)) in enumerate(CELLS.items()):
+        shift = (2 * n - len(CELLS) + 1) * apart
+        rows = [row for row in summary if (row["side"], row["cell"]) == (side, cell)]
+        own = [entry for entry in runs if (entry["side"], entry["cell"]) == (side, cell)]
+        if not own:
+            continue
+        plots.draw_runs(axes, own, rows, colour, shift, label=f"{label}, median")
+        plots.write_successes(axes, rows, colour, shift, 1.1 - 0.05 * n)
+        tested = [entry for entry in own if entry["test_accuracy"] is not None and side == "written"]
+        x = [entry["input_length"] + 2.2 * shift for entry in tested]
+        axes.scatter(x, [entry["test_accuracy"] for entry in tested], edgecolor=colour, **HOLLOW)
+
+
+def draw_record(axes, shortest, longest, apart):
+    """Draw the report's own numbers: the means over its runs as crosses, and the single runs of its RNN as rings."""
+    accuracy = utils.load_json(RECORD, "source", "accuracy")["accuracy"]
+    for n, (cell, of) in enumerate(accuracy.items()):
+        rows = [row for row in of["lengths"] if shortest <= row["input_length"] <= longest]
+        colour, shift = CELLS[cell].colour, 3 * (2 * n - len(accuracy) + 1) * apart
+        axes.scatter([row["input_length"] + shift for row in rows], [row["mean"] for row in rows], color=colour, **MEAN)
+        single = [(row["input_length"] + shift, value) for row in rows for value in row.get("each_run", [])]
+        axes.scatter(*zip(*single, strict=True), edgecolor=colour, **RING) if single else None
+    axes.scatter([], [], label="the report's mean", color="0.4", **MEAN)
+    axes.scatter([], [], label="a run of the report's RNN", edgecolor="0.4", **RING)
 
 
 def plot(runs, summary, args, path):
-    """Write figure 1 to `path`: every run a dot over its length, medians as lines."""
-    figure, axes = plt.subplots(figsize=(8, 5))
+    """Write figure 1 to `path`, a panel for each side."""
+    figure, both = plt.subplots(1, len(SIDES), figsize=(13, 5), sharey=True)
     shortest, longest = min(args.lengths), max(args.lengths)
-    apart = max(longest - shortest, 1) / 100  # between the dots of the cells
-    axes.axhline(1.0, color="0.6", linewidth=1, zorder=1)
-    if longest >= ZONE_FROM:
-        axes.axvspan(ZONE_FROM, longest + 5 * apart, color="0.93", zorder=0)
-        zone = 'the report\'s "vanishing gradient zone"'
-        axes.text(longest + 4 * apart, 0.02, zone, fontsize=9, color="0.35", ha="right")
-    hollow = {"s": 22, "marker": "D", "facecolor": "none", "linewidth": 0.9}
-    for n, (cell, (_, _, label, colour)) in enumerate(CELLS.items()):
-        shift, height = (2 * n - len(CELLS) + 1) * apart, 1.1 - 0.05 * n
-        rows = [row for row in summary if row["cell"] == cell]
-        own = [entry for entry in runs if entry["cell"] == cell]
-        plots.draw_runs(axes, own, rows, colour, shift, label=f"{label}, median")
-        plots.write_successes(axes, rows, colour, shift, height)
-        tested = [entry for entry in own if entry["test_accuracy"] is not None]
-        x = [entry["input_length"] + 2.2 * shift for entry in tested]
-        axes.scatter(x, [entry["test_accuracy"] for entry in tested], edgecolor=colour, **hollow)
-    axes.scatter([], [], s=30, color="0.4", label="one run, best validation accuracy")
-    axes.scatter([], [], edgecolor="0.4", label="the same run, palindromes of neither split", **hollow)
-    axes.axhline(0.1, **plots.GUESS)
+    apart = max(longest - shortest, 1) / 140  # between the dots of the cells
+    for axes, (side, title) in zip(both, SIDES.items(), strict=True):
+        axes.axhline(1.0, color="0.6", linewidth=1, zorder=1)
+        if longest >= ZONE_FROM:
+            axes.axvspan(ZONE_FROM, longest + 6 * apart, color="0.93", zorder=0)
+            zone = 'the report\'s "vanishing gradient zone"'
+            axes.text(longest + 5 * apart, 0.02, zone, fontsize=9, color="0.35", ha="right")
+        if side == "published":
+            draw_record(axes, shortest, longest, apart)
+        draw_side(axes, side, runs, summary, apart)
+        axes.axhline(0.1, **plots.GUESS)
+        axes.set(title=title, xlabel="sequence length T (digits read)", xticks=sorted(set(args.lengths)))
+        axes.set(xlim=(shortest - 6 * apart, longest + 6 * apart), ylim=(0, 1.14))
+    both[0].set_ylabel("accuracy")
+    both[1].scatter([], [], s=30, color="0.4", label="one run")
+    both[1].scatter([], [], edgecolor="0.4", label="the same run, palindromes of neither split", **HOLLOW)
     if any(row["success_rate"] < 1 for row in summary):
-        axes.scatter([], [], label=f"runs that reached {args.stop_at:g}, if not all", **plots.FRACTION)
-    axes.set(
-        xlabel="sequence length T (digits read)",
-        ylabel="accuracy",
-        xticks=sorted(set(args.lengths)),
-        xlim=(shortest - 5 * apart, longest + 5 * apart),
-        ylim=(0, 1.14),
-    )
-    figure.legend(loc="outside upper center", ncols=3, fontsize=9)  # inside, it would hide runs
-    source = f"{plots.seeds_text(args.seed, args.seeds)}, {args.optimizer}, {plots.source_text(args)}"
+        both[1].scatter([], [], label="runs that succeeded, if not all", **plots.FRACTION)
+    found = dict(zip(*reversed([axes.get_legend_handles_labels() for axes in both][0]), strict=True))
+    for axes in both:
+        found |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(found.values(), found, loc="outside upper center", ncols=4, fontsize=9)  # inside, it would hide runs
+    source = f"{plots.seeds_text(args.seed, args.seeds)}, {args.optimizer}, {plots.source_text(args)}; as published "
+    source += f"the LSTM stops at {PUBLISHED['lstm']['stop_at']:g}, the RNN has {args.updates} updates on fresh batches"
     utils.save_figure(figure, path, f"compare.py: {source}")
 
 
@@ -85,18 +124,21 @@ def main(argv=None):
     """Run from the command line: train what is missing, then write the summary and the figure."""
     start = time.perf_counter()
     args = parse_args(argv)
-    results, header = train_sweep(args, plan(args))
+    pairs = plan(args)
+    results, header = train_sweep(args, [run_args for _, run_args in pairs])
     if results is None:
         return
-    runs = rows_of(results, ("cell", "input_length", "seed"))
-    runs.sort(key=lambda entry: (entry["cell"], entry["input_length"], entry["seed"]))
-    summary = summarise(runs)
+    rows = rows_of(results, ("cell", "input_length", "seed"))
+    runs = [{"side": side} | row for (side, _), row in zip(pairs, rows, strict=True)]
+    runs.sort(key=lambda entry: (entry["side"], entry["cell"], entry["input_length"], entry["seed"]))
+    summary = summarise(runs, ("side", "cell", "input_length"))
     figure_path, summary_path = args.figures_dir / "fig1_lstm_vs_rnn.png", args.out_dir / "compare.json"
     data = {"runs": runs, "summary": summary, "seconds": time.perf_counter() - start}
     utils.save_json(summary_path, header | data)
     plot(runs, summary, args, figure_path)
     for row in summary:
-        print(f"{CELLS[row['cell']].label:>11}  T {row['input_length']:>4}  {outcome(row, args.stop_at)}")
+        what = f"{row['side']:>9}  {CELLS[row['cell']].label:>11}  T {row['input_length']:>4}"
+        print(f"{what}  {outcome(row, args.stop_at)}")
     print(summary_path, figure_path, sep="\n")
 
 
