@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -278,9 +279,10 @@ def written_whole(path):
 
 
 def save_json(path, data):
-    """Write `data` as indented JSON, whole or not at all."""
+    """Write `data` as indented JSON, a list of plain values on one line, whole or not at all."""
+    text = re.sub(r"\[[^][{}]*\]", lambda match: " ".join(match[0].split()), json.dumps(data, indent=1, default=str))
     with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=1, default=str) + "\n")
+        temporary.write_text(text + "\n")
 
 
 def save_checkpoint(path, checkpoint):

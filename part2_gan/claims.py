@@ -1,355 +1,326 @@
-"""The claims of the report's Part II: what each asks of the results, and the verdict that follows. Not a script.
+"""The report's statements about the GAN as rules, and in how many runs or generators each is true.
 
-A claim is a sentence of the report, what was measured about it, and a verdict that is computed from the results: holds,
-holds in part, does not hold, or, where a result is missing, not tested. Nothing here is typed in by hand but the
-report's own words; a result of another size (a quick run, stand-in digits) gives the verdict of that size.
+A rule is true or false of one unit: a training run, or a generator. A statement *holds* if the 95 % Wilson interval of
+the share of units for which its rule is true lies above one half, and *does not hold* if it lies below. It is *open* if
+the interval contains one half, or if leaving out any one unit would change the verdict. Every rule stands in its row
+with the number that decides; nothing here is typed in by hand but the report's own words and numbers.
 """
 
 import math
+import statistics
+from typing import NamedTuple
 
-from gan import DISCRIMINATORS, GENERATOR_WIDTHS, PIXELS
-
-HOLDS, PART, NOT, UNTESTED = "holds", "holds in part", "does not hold", "not tested"
 LOG2 = math.log(2)
+SIDES = ("published", "written")
 
 
-def grade(*conditions):
-    """All conditions true: holds; none: does not hold; else in part."""
-    return HOLDS if all(conditions) else PART if any(conditions) else NOT
+class Claim(NamedTuple):
+    """A statement of the report: its words, the rule in words, the unit, and what is measured.
+
+    `measure(results, side)` gives a list of numbers, one a unit, and `holds(number)` is the rule. `record` is the
+    report's own number, in words, or a function of the results. A claim without `measure` states what was built.
+    """
+
+    id: str
+    says: str
+    rule: str
+    unit: str
+    measure: object = None
+    holds: object = None
+    record: object = None
 
 
-def percent(value, interval=None, digits=0):
-    """Such as `13 %`, with an interval `13 % (11 to 15 %)`."""
-    text = f"{100 * value:.{digits}f} %"
-    if interval is None:
-        return text
-    return f"{text} ({100 * interval[0]:.{digits}f} to {100 * interval[1]:.{digits}f} %)"
+def wilson(k, n, z=1.959964):
+    """The Wilson score interval (Wilson 1927) of k of n, by default the 95 % one."""
+    centre, scale = (k + z * z / 2) / n, 1 + z * z / n
+    reach = z * math.sqrt(k * (n - k) / n + z * z / 4) / n
+    return (centre - reach) / scale, (centre + reach) / scale
 
 
-def last(results, name):
-    """Means over the last epoch of a run of study.py."""
-    return results["study"]["runs"][name]["last_epoch"]
+def verdict(k, n):
+    """What k of n units say: "holds", "does not hold" or "open"; None for no units."""
+
+    def at(k, n):
+        low, high = wilson(k, n)
+        return "holds" if low > 0.5 else "does not hold" if high < 0.5 else "open"
+
+    if n == 0:
+        return None
+    without_one = [(k - 1, n - 1)] * (k > 0) + [(k, n - 1)] * (k < n)
+    words = {at(k, n)} | {at(*counts) for counts in without_one if n > 1}
+    return words.pop() if len(words) == 1 else "open"
 
 
-def mended(results, name):
-    """What the first discriminator's run without the two slips ends with, as text; empty where it was not trained."""
-    if "initial_mended" not in results["study"]["runs"]:
-        return ""
-    return f"; without the two slips {last(results, 'initial_mended')[name]:.2f}"
+# Measures of training runs. Epochs are counted from 1, both ends included.
 
 
-def seeds(results, *names):
-    """Last figures of the report's recipe under several seeds, as text; empty where recipes.py has not run them."""
-    try:
-        runs = results["recipes"]["final"]["final"]["report"]["runs"].values()
-    except (KeyError, TypeError):
-        return ""
-    ends = [run["last_epoch"] | run["end"] for run in runs]
-    if len(ends) < 2:
-        return ""
-    told = (f"{name.replace('_', ' ')} {', '.join(f'{end[name]:.3g}' for end in ends)}" for name in names)
-    return f". Over {len(ends)} seeds: {'; '.join(told)}"
+def runs_of(results, side, arch):
+    """The runs of a recipe against one discriminator by seed: {seed: run}."""
+    start = f"{side}_{arch}_seed"
+    runs = (results.get("dynamics") or {"runs": {}})["runs"]
+    return {int(name.removeprefix(start)): run for name, run in runs.items() if name.startswith(start)}
 
 
-def networks(results):
-    """Layer widths, optimizer."""
-    config = results["study"]["runs"]["balanced"]["config"]
-    widths = "-".join(str(width) for width in (100, *GENERATOR_WIDTHS, PIXELS))
-    d = DISCRIMINATORS["balanced"]
-    measured = (
-        f"G {widths}, D {PIXELS}-{'-'.join(map(str, d['widths']))}-1 with dropout {d['dropout']:g}; Adam, lr "
-        f"{config['lr']:g}, beta1 {config['beta1']:g}; BatchNorm eps {config['bn_eps']:g}, not named in the report"
-    )
-    return measured, grade(d["dropout"] == 0.4, config["lr"] == 2e-4, config["beta1"] == 0.5)
+def mean(run, column, first, last):
+    """The mean of a history column over epochs; negative ones count from the end, so (-10, -1) are the last ten."""
+    values = run["by_epoch"][column]
+    return statistics.mean(values[first - 1 if first > 0 else first : last if last > 0 else len(values) + last + 1])
 
 
-def d_loss_falls(results):
-    """Does D's loss fall to near zero against the first discriminator?"""
-    d = last(results, "initial")["d_loss"]
-    measured = f"D's loss {d:.2f} in the last epoch (log 2 = {LOG2:.2f}){mended(results, 'd_loss')}"
-    return measured, grade(d < 0.75 * LOG2, d < 0.1)
+def per_run(arch, value):
+    """The measure `value(run)` over the runs against the discriminator `arch`."""
+    return lambda results, side: [value(run) for run in runs_of(results, side, arch).values()]
 
 
-def g_loss_high(results):
-    """Does G's loss stand high?"""
-    g = last(results, "initial")["g_loss"]
-    return f"G's loss {g:.2f} in the last epoch{mended(results, 'g_loss')}", grade(g > 2 * LOG2)
+def at_epoch(run, epoch):
+    """The evaluation of a run after an epoch."""
+    return next(entry for entry in run["quality"] if entry["epoch"] == epoch)
 
 
-def d_overpowers(results):
-    """Is D nearly always right?"""
-    values = [last(results, name)["d_accuracy"] for name in ("initial", "balanced")]
-    measured = "D is right about {} of its training batches, the balanced one about {}".format(*map(percent, values))
-    return measured, grade(values[0] > 0.75, values[0] - values[1] > 0.2)
+def per_pair(value):
+    """The measure `value(initial, balanced, epoch)` over the seeds that have a run against each discriminator.
+
+    The two are compared after the same number of epochs, the initial one's.
+    """
+
+    def measure(results, side):
+        initial, balanced = (runs_of(results, side, arch) for arch in ("initial", "balanced"))
+        both = sorted(initial.keys() & balanced.keys())
+        return [value(initial[seed], balanced[seed], initial[seed]["epochs"]) for seed in both]
+
+    return measure
 
 
-def no_gradient(results):
-    """Does G get almost no gradient then?"""
-    initial, balanced = (last(results, name)["g_grad_norm"] for name in ("initial", "balanced"))
-    measured = (
-        f"the gradient that reaches G has norm {initial:.2g} in the last epoch, {balanced:.2g} in the balanced run: "
-    )
-    return f"{measured}{initial / balanced:.1f} times as much", grade(initial < 0.1 * balanced)
+def gradient_ratio(loss):
+    """The norm of G's gradient against the initial D over that against the balanced D, for one of G's losses."""
+
+    def value(initial, balanced, epoch):
+        norms = [at_epoch(run, epoch)["g_gradients"][loss]["norm"] for run in (initial, balanced)]
+        return norms[0] / norms[1]
+
+    return per_pair(value)
 
 
-def capacity_is_the_cure(results):
-    """Is it width and dropout that cure it?"""
-    names = ("initial", "initial_alternating", "balanced", "initial_mended")
-    accuracies = [last(results, name)["d_accuracy"] for name in names]
-    measured = (
-        "D is right about {} in figure 2; about {} with alternating updates; about {} if it is narrowed and given "
-        "dropout besides; and about {} with neither, but with torch's eps".format(*map(percent, accuracies))
-    )
-    cured, needed = accuracies[2] < accuracies[1] - 0.1, accuracies[3] > accuracies[1] - 0.1
-    if results["overpowering"]:
-        told = []
-        for factor, words in (
-            ("width", "narrower"),
-            ("dropout", "dropout"),
-            ("eps", "eps 0.8"),
-            ("scheme", "both at once"),
-        ):
-            accuracy, distance = (
-                results["overpowering"]["effects"][what][factor] for what in ("d_accuracy", "frechet_distance")
-            )
-            low, high = map(math.exp, distance["interval"])
-            told.append(
-                f"{words}: accuracy {100 * accuracy['mean']:+.0f} points, Frechet distance times "
-                f"{math.exp(distance['mean']):.1f} ({low:.1f} to {high:.1f})"
-            )
-        measured += f". Each by itself, over {results['overpowering']['config']['seeds']} seeds: {'; '.join(told)}"
-    return measured, grade(cured, needed)
+def distance_from_log2(run, first, last):
+    """The larger distance of the two losses' means over epochs from log 2."""
+    return max(abs(mean(run, column, first, last) - LOG2) for column in ("d_loss", "g_loss"))
 
 
-def unsatisfactory(results):
-    """Are the first discriminator's samples poor?"""
-    entry = results["evaluate"]["initial"]
-    sure = sum(entry["histogram"])
-    never = [digit for digit, count in enumerate(entry["histogram"]) if count <= 0.01 * sure]
-    measured = (
-        f"Frechet distance {entry['frechet_distance']:.0f} (real digits: {entry['floor']:.1f}); "
-        f"{percent(entry['confident_share'])} of the samples are surely read"
-    )
-    if sure:
-        measured += (
-            f", {percent(max(entry['histogram']) / sure)} of these as one digit, and as {never or 'none'} at most "
-        )
-        measured += "1 % each"
-    return measured, grade(entry["frechet_distance"] > 20 * entry["floor"])
+def drift(run):
+    """The larger change of the two losses' means from the third quarter of the epochs to the last one."""
+    half, three, end = run["epochs"] // 2, 3 * run["epochs"] // 4, run["epochs"]
+    return max(abs(mean(run, c, half + 1, three) - mean(run, c, three + 1, end)) for c in ("d_loss", "g_loss"))
 
 
-def near_log2(results):
-    """Do both losses end near log 2?"""
-    d, g = (last(results, "balanced")[name] for name in ("d_loss", "g_loss"))
-    measured = f"D {d:.3f}, G {g:.3f}, log 2 = {LOG2:.3f}{seeds(results, 'd_loss', 'g_loss')}"
-    if "balanced_simultaneous" in results["study"]["runs"]:
-        other = last(results, "balanced_simultaneous")
-        measured += f". With simultaneous updates D {other['d_loss']:.3f}, G {other['g_loss']:.3f}"
-    return measured, grade(abs(d - LOG2) < 0.07, abs(g - LOG2) < 0.07)
+def ranks(values):
+    """The rank of every value, equal ones with their mean rank."""
+    return [sum(v < value for v in values) + (sum(v == value for v in values) - 1) / 2 for value in values]
 
 
-def d_guesses(results):
-    """Does D guess?"""
-    accuracy = last(results, "balanced")["d_accuracy"]
-    measured = f"D is right about {percent(accuracy)} of its training batches, with dropout"
-    judged = (results["evaluate"] or {}).get("balanced", {}).get("discriminator")
-    if judged:
-        measured += "; without: " + ", ".join(f"{percent(share)} of {what}" for what, share in judged.items())
-    measured += seeds(results, "d_accuracy")
-    return measured, grade(abs(accuracy - 0.5) < 0.1, abs(accuracy - 0.5) < 0.02)
+def spearman(x, y):
+    """Spearman's rank correlation of two lists; 0 where one of them is constant."""
+    x, y = ranks(x), ranks(y)
+    return statistics.correlation(x, y) if min(len(set(x)), len(set(y))) > 1 else 0.0
 
 
-def losses_tell_quality(results):
-    """Do losses at log 2 mean good samples?"""
-    balanced, other = (results["evaluate"][name] for name in ("balanced", "initial_mended"))
-    g = last(results, "initial_mended")["g_loss"]
-    measured = (
-        f"the run whose G loss ends at {last(results, 'balanced')['g_loss']:.2f} has Frechet distance "
-        f"{balanced['frechet_distance']:.1f}, one that ends at {g:.2f} has {other['frechet_distance']:.1f}"
-    )
-    if results["overpowering"]:
-        measured += f". {results['overpowering']['near_log2']}"
-    return measured, grade(balanced["frechet_distance"] < other["frechet_distance"])
+def losses_and_quality(run):
+    """Spearman's correlation over a run's evaluations of the losses' distance from log 2 and the Fréchet distance."""
+    gaps = [distance_from_log2(run, entry["epoch"], entry["epoch"]) for entry in run["quality"]]
+    return spearman(gaps, [entry["frechet_distance"] for entry in run["quality"]])
 
 
-def high_quality(results):
-    """Do the samples resemble real digits?"""
-    entry = results["evaluate"]["balanced"]
-    found = entry["precision_recall"]
-    real = found["training_digits"]
-    measured = f"Frechet distance {entry['frechet_distance']:.1f} (real digits: {entry['floor']:.1f}); "
-    measured += "; ".join(
-        f"{what} {found['samples'][what]:.2f} (training digits {real[what]:.2f})" for what in ("precision", "recall")
-    )
-    measured += seeds(results, "frechet_distance", "precision", "recall")
-    close = [found["samples"][what] > 0.9 * real[what] for what in ("precision", "recall")]
-    return measured, grade(*close, entry["frechet_distance"] < 2 * entry["floor"])
+def over_real(value):
+    """The measure `value(run)` over the runs against the balanced D, divided by that of real digits."""
+
+    def measure(results, side):
+        return [value(run, results["dynamics"]["real"]) for run in runs_of(results, side, "balanced").values()]
+
+    return measure
 
 
-def each(rates):
-    """A list with the rate of every generator, as text; empty where only one was measured."""
-    return f" (each generator: {', '.join(map(percent, rates))})" if len(rates) > 1 else ""
+# Measures of generators, from latent_rates.json.
 
 
-def passes_1(results):
-    """Does the way from 7 to 6 pass a 1?"""
-    drawn = [reading["digit"] for reading in results["interpolate"]["pairs"]["7 to 6"][0]]
-    measured = f"the strip of figure 6 reads {' '.join(map(str, drawn))}"
-    if not results["interpolation_rates"]:
-        return measured, grade(1 in drawn)
-    section = results["interpolation_rates"]
-    line, ones = section["pooled"]["line"], [generator["rates"]["line"] for generator in section["generators"]]
-    passed = line["passes_digit"]
-    measured += (
-        f"; of {passed['of']:,} pairs {percent(passed['rate'][1], (passed['low'][1], passed['high'][1]))} pass a 1"
-        + each([one["passes_digit"]["rate"][1] for one in ones])
-        + f", {percent(line['middle_is_1']['rate'], line['middle_is_1']['interval'])} have it in the middle"
-        + each([one["middle_is_1"]["rate"] for one in ones])
-    )
-    return measured, grade(1 in drawn, passed["rate"][1] > 0.5)
+def per_generator(value):
+    """The measure `value(entry)` over the generators of a recipe that draw the digits it takes."""
+
+    def measure(results, side):
+        entries = (results.get("latent_rates") or {"generators": {}})["generators"].values()
+        return [value(entry) for entry in entries if entry["recipe"] == side]
+
+    return measure
 
 
-def between(results):
-    """Is 1 between 7 and 6 more than between other digits?"""
-    section = results["interpolation_rates"]
-    pooled, ones = section["pooled"], [generator["rates"] for generator in section["generators"]]
-    own, others = pooled["line"]["middle_is_1"], pooled["middles_line"]["is_1_between_others"]
-    measured = (
-        f"the middle reads 1 in {percent(own['rate'], own['interval'], 1)} of the pairs 7-6"
-        + each([one["line"]["middle_is_1"]["rate"] for one in ones])
-        + f", and in {percent(others['rate'], others['interval'], 1)} of the pairs of other digits without a 1"
-        + each([one["middles_line"]["is_1_between_others"]["rate"] for one in ones])
-    )
-    return measured, grade(own["rate"] > 0.5, own["interval"][0] > others["interval"][1])
+def share(*keys):
+    """A number of a generator's rates as the CNN classifies; the last of `keys` may be a digit, an index of a list."""
+
+    def value(entry):
+        found = entry["classifiers"]["cnn"]
+        for key in keys:
+            found = found[key]
+        return found
+
+    return value
 
 
-def smooth(results):
-    """Does no step of the way jump?"""
-    pooled = results["interpolation_rates"]["pooled"]
-    line, fade = pooled["line"], pooled["fade"]
-    measured = (
-        f"in features the way is {line['length_over_distance'][1]:.2f} times as long as the distance of its ends "
-        f"(cross-fade {fade['length_over_distance'][1]:.2f}), its largest step {percent(line['largest_step'][1])} "
-        f"of it ({percent(fade['largest_step'][1])}); medians"
-    )
-    return measured, grade(line["largest_step"][1] < 0.25)
+def most_frequent(*keys):
+    """The most frequent class among ten shares of a generator."""
+    return lambda entry: max(range(10), key=share(*keys)(entry).__getitem__)
 
 
-def not_memorised(results):
-    """Are samples no copies of training digits?"""
-    near = results["evaluate"]["balanced"]["neighbours"]
-    measured = "; ".join(
-        f"in {space} a sample is {near[space]['median_ratio']:.2f} times as far from its nearest training digit as a "
-        f"test digit is, {percent(near[space]['closer_share'], near[space]['closer_share_interval'], 1)} are nearer "
-        "than 99 % of the test digits"
-        for space in ("pixels", "features")
-    )
-    return measured, grade(*(near[space]["closer_share"] < 0.02 for space in ("pixels", "features")))
+def difference(first, second):
+    """The difference of two measures of a generator."""
+    return lambda entry: first(entry) - second(entry)
 
 
-def roof_is_a_7(results):
-    """Does z_7 - z_1 by itself look like a 7?"""
-    first = results["arithmetic"]["fig7_roof_to_6"][0][0]
-    return f"read as {first['digit']} with confidence {first['confidence']:.2f}; one triple", grade(first["digit"] == 7)
+def record_losses(results):
+    """The report's printed losses of single batches, [d], [g]; two empty lists without report_record.json."""
+    losses = (results.get("record") or {}).get("losses", {})
+    return losses.get("d_loss", []), losses.get("g_loss", [])
 
 
-def strip_passes_9(results):
-    """Does the hybrid's strip pass a 9?"""
-    drawn = [reading["digit"] for reading in results["arithmetic"]["fig8_hybrid_to_6"][0]]
-    return f"the strip of figure 8 reads {' '.join(map(str, drawn))}; one triple", grade(9 in drawn)
+def recorded_means(results):
+    """The means of the report's printed losses over its last 100 epochs, in words."""
+    halves = [statistics.mean(values[len(values) // 2 :]) for values in record_losses(results) if values]
+    return "D {:.3f}, G {:.3f}".format(*halves) if halves else None
 
 
-def readings(results, way, kind, strength):
-    """Rate of 9, its interval, and the counts of all ten readings of one sum."""
-    found = results["arithmetic_rates"]["pooled"][way][kind]
-    at = found["strengths"].index(strength)
-    nine = found["is_9"]
-    return nine["rate"][at], (nine["low"][at], nine["high"][at]), found["along"]["classified"][at]
-
-
-def each_sum(results, way):
-    """The rate of 9 of 6 + (7 - 1) for every generator, a list."""
-    sums = [generator["rates"][way]["roof"] for generator in results["arithmetic_rates"]["generators"]]
-    return [found["is_9"]["rate"][found["strengths"].index(1.0)] for found in sums]
-
-
-def sum_is_9(results):
-    """Is 7 - 1 + 6 a 9? The verdict is about single latents, as the report's are."""
-    texts, ahead, most = [], [], []
-    for way, words in (
-        ("one", "as it is"),
-        ("one_sphere", "scaled to the norm of training"),
-        ("mean100", "with means of 100 latents"),
-    ):
-        rate, interval, counts = readings(results, way, "roof", 1.0)
-        controls = [readings(results, way, kind, 1.0) for kind in ("others", "random")]
-        ahead.append(all(interval[0] > high for _, (_, high), _ in controls))
-        most.append(max(range(10), key=counts.__getitem__))
-        beside = " and ".join(percent(control, digits=1) for control, _, _ in controls)
-        found = f"{words} {percent(rate, interval, 1)}{each(each_sum(results, way))}"
-        texts.append(f"{found}, controls {beside}, most often a {most[-1]}")
-    return "the sum reads as 9: " + "; ".join(texts), grade(all(ahead[:2]), most[:2] == [9, 9])
-
-
-def equation_10(results):
-    """Is 1.8 z_6 + .96 z_7 - .96 z_1 what the strip shows, and a 9?"""
-    rate, interval, counts = readings(results, "one", "written", 0.96)
-    most = max(range(10), key=counts.__getitem__)
-    measured = (
-        "the strip's point at 1 - alpha = 0.8 is z_6 + 0.96 (z_7 - z_1): its weight of z_6 is 1, not 1.8. As written "
-        f"it reads as 9 in {percent(rate, interval, 1)}, most often as {most} ({percent(counts[most] / sum(counts))})"
-    )
-    return measured, grade(rate > 0.5)
-
-
-# The id, the report's words, the question, the results that it takes, and the figure to look at.
+RUN, PAIR, GENERATOR = "run", "seed (a run against each D)", "generator"
 CLAIMS = [
-    ("networks", "the architectures and the optimizer", networks, ["study"], None),
-    ("d_loss_near_zero", "the Discriminator's loss rapidly decreases to near zero", d_loss_falls, ["study"],
-     "fig2_initial_losses"),
-    ("g_loss_high", "the Generator's loss spikes and remains high", g_loss_high, ["study"], "fig2_initial_losses"),
-    ("d_too_strong", "the Discriminator quickly became too strong", d_overpowers, ["study"], "fig2_initial_losses"),
-    ("no_gradient_for_g", "the Generator receives almost no useful gradient", no_gradient, ["study"],
-     "fig2_initial_losses"),
-    ("capacity_is_the_cure", "decreasing the Discriminator's capacity (dropout, width) balances the power",
-     capacity_is_the_cure, ["study"], "slips"),
-    ("initial_images_poor", "the images after 50 epochs were unsatisfactory", unsatisfactory, ["evaluate"],
-     "fig3_initial_samples"),
-    ("losses_near_log2", "the loss of both networks hovers around log 2", near_log2, ["study"],
-     "fig4_balanced_losses"),
-    ("d_guesses", "the Discriminator is guessing randomly (50% accuracy)", d_guesses, ["study"],
-     "fig4_balanced_losses"),
-    ("losses_mean_quality", "... suggesting that the Generator has become proficient", losses_tell_quality,
-     ["study", "evaluate"], "fig4_balanced_losses"),
-    ("high_quality", "high-quality images that closely resemble real MNIST digits", high_quality, ["evaluate"],
-     "fig5_progression"),
-    ("passes_1", "the intermediate images [from 7 to 6] look like 1", passes_1, ["interpolate"], "fig6_interpolation"),
-    ("1_between_7_and_6", "in GAN's latent space, 1 is located between 7 and 6", between, ["interpolation_rates"],
-     "interpolation_7_6"),
-    ("smooth", "a smooth transition", smooth, ["interpolation_rates"], "fig6_interpolation"),
-    ("not_memorised", "the underlying continuous manifold rather than simply memorizing", not_memorised, ["evaluate"],
-     "nearest_neighbours"),
-    ("roof_is_a_7", "the roof still looks like a 7", roof_is_a_7, ["arithmetic"], "fig7_roof_to_6"),
-    ("strip_passes_9", "a digit that resembles 9 emerging [on the way from z_hybrid to z_6]", strip_passes_9,
-     ["arithmetic"], "fig8_hybrid_to_6"),
-    ("equation_10", "equation (10), and the loop that weighs more than the roof", equation_10, ["arithmetic_rates"],
-     "arithmetic_rates"),
-    ("7_1_6_is_9", "7 - 1 + 6 is about 9", sum_is_9, ["arithmetic_rates"], "arithmetic_rates"),
+    Claim("networks", "the architectures, Adam with learning rate 0.0002 and beta1 0.5",
+          "as `--recipe written` has them; the published code differs in the generator (see gan.py)", "implemented"),
+    Claim("minimax", "the training objective follows the minimax game of equation (7)",
+          "G's loss is never positive, as log(1 - D(G(z))) is", "printed loss of the report's own run",
+          lambda results, side: record_losses(results)[1] if side == "published" else [], lambda loss: loss <= 0),
+    Claim("d_too_strong", "the Discriminator quickly became too strong",
+          "D classifies more than 75 % of its training batches correctly in epochs 6 to 10", RUN + ", initial D",
+          per_run("initial", lambda run: mean(run, "d_accuracy", 6, 10)), lambda v: v > 0.75),
+    Claim("d_loss_falls", "the Discriminator's loss rapidly decreases ...",
+          "mean over epochs 6 to 10 below half of log 2", RUN + ", initial D",
+          per_run("initial", lambda run: mean(run, "d_loss", 6, 10)), lambda v: v < LOG2 / 2),
+    Claim("d_loss_near_zero", "... to near zero", "mean over the last ten epochs below 0.1", RUN + ", initial D",
+          per_run("initial", lambda run: mean(run, "d_loss", -10, -1)), lambda v: v < 0.1, "figure 2: 0 to 1"),
+    Claim("g_loss_spikes", "the Generator's loss spikes ...",
+          "its largest batch loss is at least twice the mean over the last ten epochs", RUN + ", initial D",
+          per_run("initial", lambda run: run["largest_g_loss"] / mean(run, "g_loss", -10, -1)), lambda v: v >= 2,
+          "figure 2: up to 14"),
+    Claim("g_loss_high", "... and remains high", "mean over the last ten epochs above 2 log 2", RUN + ", initial D",
+          per_run("initial", lambda run: mean(run, "g_loss", -10, -1)), lambda v: v > 2 * LOG2, "figure 2: 3 to 8"),
+    Claim("no_gradient", "... the Generator receives almost no useful gradient information (by the loss it trains on)",
+          "the norm of its gradient is less than a tenth of that against the balanced D", PAIR,
+          gradient_ratio("non-saturating"), lambda v: v < 0.1),
+    Claim("no_gradient_minimax", "... (by the loss of equation (7), at the same weights)",
+          "the norm of its gradient is less than a tenth of that against the balanced D", PAIR,
+          gradient_ratio("minimax"), lambda v: v < 0.1),
+    Claim("unsatisfactory", "the generated images after 50 epochs were unsatisfactory",
+          "less than half as many samples as test digits are classified with a confidence above 0.99",
+          RUN + ", initial D",
+          lambda results, side: [run["quality"][-1]["confident_share"] / results["dynamics"]["real"]["confident_share"]
+                                 for run in runs_of(results, side, "initial").values()], lambda v: v < 0.5),
+    Claim("balances", "dropout and fewer neurons in D help to balance the power",
+          "after as many epochs D's accuracy is at least 10 points lower than that of the initial D", PAIR,
+          per_pair(lambda a, b, n: mean(a, "d_accuracy", n - 9, n) - mean(b, "d_accuracy", n - 9, n)),
+          lambda v: v >= 0.1),
+    Claim("dynamics_improved", "the training dynamics improved significantly",
+          "after as many epochs the losses are at most half as far from log 2 as with the initial D", PAIR,
+          per_pair(lambda a, b, n: distance_from_log2(b, n - 9, n) / distance_from_log2(a, n - 9, n)),
+          lambda v: v <= 0.5),
+    Claim("stable", "both losses fluctuate around a stable point",
+          "neither mean changes by 0.05 or more from the third quarter of the epochs to the last", RUN + ", balanced D",
+          per_run("balanced", drift), lambda v: v < 0.05),
+    Claim("near_log2", "the loss of both networks hovers around log 2",
+          "both means over the second half of the epochs are within 0.05 of log 2 = 0.693", RUN + ", balanced D",
+          per_run("balanced", lambda run: distance_from_log2(run, run["epochs"] // 2 + 1, -1)), lambda v: v < 0.05,
+          recorded_means),
+    Claim("d_guesses", "the Discriminator is guessing randomly (50% accuracy)",
+          "it classifies 45 to 55 % of its training batches correctly in the last ten epochs", RUN + ", balanced D",
+          per_run("balanced", lambda run: mean(run, "d_accuracy", -10, -1)), lambda v: 0.45 <= v <= 0.55),
+    Claim("losses_tell_quality", "... suggesting that the Generator has become proficient",
+          "over the evaluations of a run, losses nearer to log 2 go with better samples: rank correlation at least 0.5",
+          RUN + ", balanced D", per_run("balanced", losses_and_quality), lambda v: v >= 0.5),
+    Claim("high_quality", "the Generator produces high-quality images ...",
+          "precision against test digits at least 0.9 times that of training digits", RUN + ", balanced D",
+          over_real(lambda run, real: run["precision_recall"]["precision"] / real["precision"]), lambda v: v >= 0.9),
+    Claim("resemble_real", "... that closely resemble real MNIST digits",
+          "Fréchet distance at most twice that of training digits", RUN + ", balanced D",
+          over_real(lambda run, real: run["quality"][-1]["frechet_distance"] / real["frechet_distance"]),
+          lambda v: v <= 2),
+    Claim("stage_a", "at the beginning, mostly noise with few consistent patterns",
+          "at most 5 of the 25 samples after the first epoch are classified with a confidence above 0.99",
+          RUN + ", balanced D", per_run("balanced", lambda run: run["stages"]["confident"][0]), lambda v: v <= 5),
+    Claim("stage_b", "by the middle, digit-like structures",
+          "at least 13 of the 25 samples are classified with a confidence above 0.99", RUN + ", balanced D",
+          per_run("balanced", lambda run: run["stages"]["confident"][1]), lambda v: v >= 13),
+    Claim("stage_c", "at the end, the generated images look nicer ...",
+          "Fréchet distance lower at the end than in the middle", RUN + ", balanced D",
+          per_run("balanced", lambda run: run["quality"][-1]["frechet_distance"]
+                  / at_epoch(run, run["epochs"] // 2)["frechet_distance"]), lambda v: v < 1),
+    Claim("some_weird", "... although some digits are still a bit weird",
+          "5 to 50 % fewer samples than test digits are classified with a confidence above 0.99", RUN + ", balanced D",
+          over_real(lambda run, real: 1 - run["quality"][-1]["confident_share"] / real["confident_share"]),
+          lambda v: 0.05 <= v <= 0.5),
+    Claim("looks_like_1", "the intermediate images [from 7 to 6] look like 1",
+          "more than half of the straight paths pass an image classified as 1", GENERATOR,
+          per_generator(share("paths", "line", "passes_1")), lambda v: v > 0.5, "its one strip does"),
+    Claim("between", "in GAN's latent space, 1 is located between 7 and 6",
+          "the middle is a 1 more often than that between two other digits, neither of them a 1", GENERATOR,
+          per_generator(difference(share("paths", "line", "middle_1"), share("middle_1_between_others"))),
+          lambda v: v > 0),
+    Claim("smooth", "a smooth transition from digit 7 to digit 6",
+          "in the classifier's features the largest of 20 steps is at most a quarter of the path (median)", GENERATOR,
+          per_generator(share("paths", "line", "largest_step")), lambda v: v <= 0.25),
+    Claim("not_memorised", "rather than simply memorizing training samples",
+          "in pixels the median sample is at least as far from its nearest training digit as a test digit is",
+          GENERATOR,
+          per_generator(lambda entry: entry["neighbour_ratio"]), lambda v: v >= 1),
+    Claim("manifold", "the GAN has learned the underlying continuous manifold",
+          "the middles between different digits are classified with a confidence above 0.9 at least 0.9 times as often "
+          "as random samples", GENERATOR,
+          per_generator(lambda entry: share("middle_confident")(entry) / share("sample_confident")(entry)),
+          lambda v: v >= 0.9),
+    Claim("roof_is_7", "the roof still looks like a 7", "z_7 - z_1 is most often classified as 7", GENERATOR,
+          per_generator(most_frequent("sums", "one", "roof")), lambda v: v == 7, "its one image does"),
+    Claim("sevens_space", "7 might occupy a huge space in the latent space",
+          "7 is the most frequent class of random latents", GENERATOR, per_generator(most_frequent("samples")),
+          lambda v: v == 7),
+    Claim("roof_makes_7", "7 is a 1 plus a roof",
+          "z_1 + (z_7 - z_1) of another 7 and 1 is classified as 7 more often than with a random direction", GENERATOR,
+          per_generator(difference(*(share("sums", "one", f"one_plus_{what}", 7) for what in ("roof", "random")))),
+          lambda v: v > 0),
+    Claim("nine_on_strip", "a digit that resembles 9 emerges [from z_hybrid to z_6]",
+          "more than half of the strips pass an image classified as 9", GENERATOR,
+          per_generator(share("strip_9")), lambda v: v > 0.5, "7 7 9 9 9 4 6 6 6 6"),
+    Claim("sum_is_9", "7 - 1 + 6 is about 9", "z_7 - z_1 + z_6 is most often classified as 9", GENERATOR,
+          per_generator(most_frequent("sums", "one", "sum")), lambda v: v == 9),
+    Claim("sum_beats_chance", "... more than by chance",
+          "it is classified as 9 more often than with a random direction and with other digits' difference", GENERATOR,
+          per_generator(lambda e: share("sums", "one", "sum", 9)(e) - max(
+              share("sums", "one", kind, 9)(e) for kind in ("random", "others"))), lambda v: v > 0),
+    Claim("equation_10", "z_9 is about 1.8 z_6 + 0.96 z_7 - 0.96 z_1 (equation (10))",
+          "it is most often classified as 9; figure 8's own point at 0.8 has weight 1 for z_6, not 1.8", GENERATOR,
+          per_generator(most_frequent("sums", "one", "equation_10")), lambda v: v == 9),
 ]  # fmt: skip
 
 
-def judge(results):
-    """Every claim with what was measured, its verdict, and the files behind it; `results` as `read` returns them."""
+def measured(claim, results, side):
+    """One side of a claim: {k, n, value, verdict}, `value` the median over the units; None without results."""
+    try:
+        values = claim.measure(results, side)
+    except (KeyError, IndexError, StopIteration, TypeError, ZeroDivisionError, statistics.StatisticsError):
+        return None  # a result of an earlier version, or of a run too short for the rule
+    if not values:
+        return None
+    k = sum(bool(claim.holds(value)) for value in values)
+    return {"k": k, "n": len(values), "value": statistics.median(values), "verdict": verdict(k, len(values))}
+
+
+def count(results):
+    """All claims as they go into claims.json; `results` has the parsed files by name, None for those not there."""
     claims = []
-    for name, says, ask, sources, figure in CLAIMS:
-        files = [f"{source}.json" for source in sources]
-        if missing := [source for source in sources if results[source] is None]:
-            measured, verdict = f"{missing[0]}.json is not there", UNTESTED
-        else:
-            try:
-                measured, verdict = ask(results)
-            except (IndexError, KeyError, TypeError, ValueError) as error:
-                measured, verdict = f"{files[0]} lacks what is needed ({error})", UNTESTED
-        claim = {"id": name, "says": says, "measured": measured, "verdict": verdict}
-        claims.append(claim | {"sources": files, "figure": figure})
+    for claim in CLAIMS:
+        record = claim.record(results) if callable(claim.record) else claim.record
+        sides = {side: measured(claim, results, side) if claim.measure else None for side in SIDES}
+        claims.append(
+            {name: getattr(claim, name) for name in ("id", "says", "rule", "unit")} | {"record": record} | sides
+        )
     return claims

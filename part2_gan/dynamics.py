@@ -28,10 +28,14 @@ import math
 import torch
 from matplotlib.animation import PillowWriter
 
+import dataset
+import metrics
 import plots
 import runs
 import train
 import utils
+from classifier import load_classifier
+from latents import load_generator
 
 RECIPES = {"published": "As published", "written": "As written"}
 ARCHS = ("initial", "balanced")
@@ -139,6 +143,7 @@ def draw_grids(samples, epochs):
     beside = len(epochs) == 1
     shape = (1, len(samples)) if beside else (len(samples), len(epochs))
     figure, axes = utils.plt.subplots(*shape, figsize=(3.2 * shape[1] + 0.3, 3.4 * shape[0] + 0.6), squeeze=False)
+    figure.get_layout_engine().set(h_pad=0.1)  # else the titles touch the edge
     cells = [(recipe, epoch) for recipe in samples for epoch in epochs]
     for ax, (recipe, epoch), letter in zip(axes.flat, cells, "abcdefghijkl", strict=False):
         plots.draw_images(ax, samples[recipe][epoch], columns=5)
@@ -207,6 +212,38 @@ def export_generator(folder, path):
     utils.save_checkpoint(path, exported)
 
 
+def examiner(args):
+    """How the classifier sees the finished runs: (a function of a run's folder, the same numbers of real digits).
+
+    The function returns precision and recall of the final generator, and of the 25 samples at each of figure 5's epochs
+    how many are classified with a confidence above .99.
+    """
+    device = utils.pick_device(args)
+    path = args.classifier or utils.subfolder(utils.RESULTS, args.dataset) / "classifier.pt"
+    classifier, _ = load_classifier(path, device)
+    images = (dataset.scale(dataset.load(args, train=part)[0][:10_000]).to(device) for part in (False, True))
+    test, training = (metrics.outputs(classifier, part) for part in images)
+    reference = metrics.reference(*test, training[0])
+    digits, own = (metrics.manifold(metrics.thinned(part[0], 5000)) for part in (test, training))
+    precision, recall = metrics.precision_recall(own, digits)
+    real = {"frechet_distance": reference["floor"], "precision": precision, "recall": recall}
+    real["confident_share"] = metrics.describe(test[1])["confident_share"]
+
+    def examine(folder):
+        result, samples = runs.load_result(folder), runs.load_samples(folder)
+        generator, config = load_generator(folder / "checkpoint.pt", device)
+        found = metrics.quality(generator, classifier, reference, digits, seed=10_000 + config["seed"])
+        epochs = stages(result["epochs"])
+        seen = [metrics.outputs(classifier, dataset.scale(samples[epoch]).to(device))[1] for epoch in epochs]
+        confident = [(probabilities.amax(1) > metrics.CONFIDENCE).sum().item() for probabilities in seen]
+        return {
+            "precision_recall": {name: found[name] for name in ("precision", "recall")},
+            "stages": {"epochs": epochs, "confident": confident},
+        }
+
+    return examine, real
+
+
 def draw(args, arch, found):
     """The two figures of a discriminator from its finished runs {recipe: {seed: folder}}; returns `record` or None.
 
@@ -253,16 +290,20 @@ def main(argv=None):
         folder = found["published", "balanced"][args.seed]
         write_animation(runs.load_samples(folder), args.figures_dir / "training.gif", args.dataset)
         export_generator(folder, args.out_dir / "generator.pt")
-    entries = known.get("runs", {})
+    entries, real = known.get("runs", {}), known.get("real")
+    if args.evaluate_every:
+        examine, real = examiner(args)
     for folder in (folder for of in found.values() for folder in of.values()):
         result = runs.load_result(folder)
-        entries[folder.name] = result | {"by_epoch": runs.epoch_means(folder, result["epochs"])}
+        largest = runs.load_history(folder)[:, train.HISTORY.index("g_loss")].max().item()
+        entry = result | {"by_epoch": runs.epoch_means(folder, result["epochs"]), "largest_g_loss": largest}
+        entries[folder.name] = entry | (examine(folder) if args.evaluate_every else {})
         means = ", ".join(f"{column} {value:.3f}" for column, value in result["last_epoch"].items())
         print(f"{folder.name}: {result['epochs']} epochs; means of the last: {means}")
     if record:
         shares = ", ".join(f"{record['share'][column]:.0%} of the {name}'s" for column, name in plots.LOSSES.items())
         print(f"the report's printed losses in the band that {plots.BAND:.0%} of our single batches span: {shares}")
-    data = {"columns": train.HISTORY, "record": record, "runs": dict(sorted(entries.items()))}
+    data = {"columns": train.HISTORY, "record": record, "real": real, "runs": dict(sorted(entries.items()))}
     utils.save_json(args.out_dir / "dynamics.json", data)
 
 

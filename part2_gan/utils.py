@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torchvision.utils import make_grid
 from tqdm import tqdm
 
 try:
@@ -290,9 +290,10 @@ def written_whole(path):
 
 
 def save_json(path, data):
-    """Write `data` as indented JSON, whole or not at all."""
+    """Write `data` as indented JSON, a list of plain values on one line, whole or not at all."""
+    text = re.sub(r"\[[^][{}]*\]", lambda match: " ".join(match[0].split()), json.dumps(data, indent=1, default=str))
     with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=1, default=str) + "\n")
+        temporary.write_text(text + "\n")
 
 
 def save_checkpoint(path, checkpoint):
@@ -381,13 +382,6 @@ def label_plainly(axis):
     axis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(plt.NullLocator())
-
-
-def draw_images(axes, images, columns):
-    """Show images (n, 784) in [-1, 1] as white ink on black, `columns` in a row."""
-    grid = make_grid(images.float().reshape(-1, 1, 28, 28).cpu(), columns, padding=1, pad_value=1)
-    axes.imshow((grid[0].numpy() + 1) / 2, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_axis_off()
 
 
 @functools.cache
