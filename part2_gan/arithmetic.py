@@ -11,7 +11,7 @@ Figure 7 goes from z_roof to z_6, figure 8 from z_hybrid to z_6, both in a strai
 (10) gives it 1.8, which no image of the strip has.)
 
 z_1, z_6 and z_7 are the first latents of their digits in the order of the seed (see latents.py). How often the sum is a
-9 is studies/arithmetic_rates.py's question.
+9 is studies/latent_rates.py's question.
 
 Reads generator.pt and classifier.pt. Writes fig7_roof_to_6.png, fig8_hybrid_to_6.png and arithmetic.json, which holds
 the class of every image, a strip for each example, and the norms of the latents.

@@ -7,7 +7,7 @@
     z_alpha = (1 - alpha) z_1 + alpha z_2,   alpha = 0, 1/9, ..., 1
 
 The ends are the first latents of their digits in the order of the seed (see latents.py). How often such a path passes a
-1 is studies/interpolation_rates.py's question.
+1 is studies/latent_rates.py's question.
 
 Reads generator.pt and classifier.pt. Writes fig6_interpolation.png and interpolate.json, which holds the class of every
 image: {pair: [a strip for each example]}.

@@ -268,7 +268,8 @@ def main(argv=None):
         f"interval of the mean over generators; {args.count} latents of each digit from seed {args.seed}; MLP: "
         f"accuracy {told['test_accuracy']:.2%} on test digits"
     )
-    plot(generators, summary, args.figures_dir / "latent_rates.png", source, args.dataset)
+    if summary:
+        plot(generators, summary, args.figures_dir / "latent_rates.png", source, args.dataset)
     result = {name: getattr(args, name) for name in ("seed", "count", "tries", "confidence", "dataset")}
     result |= {"generators": generators, "summary": summary, "provenance": utils.provenance(utils.pick_device(args))}
     utils.save_json(args.out_dir / "latent_rates.json", result)

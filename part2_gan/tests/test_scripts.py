@@ -26,9 +26,7 @@ BAD = [
     ("interpolate", "--checkpoint", "nowhere.pt"),
     ("arithmetic", "--steps", "1"),
     ("explore", "--snapshot", "explore.bmp"),
-    ("studies.interpolation_rates", "--pairs", "9"),
-    ("studies.arithmetic_rates", "--checkpoints", "nowhere.pt"),
-    ("studies.directions", "--confidence", "1.5"),
+    ("studies.latent_rates", "--confidence", "1.5"),
     ("studies.overpowering", "--seed", "2147483647", "--seeds", "2"),
     ("studies.recipes", "--seed", "2147483647", "--seeds", "2"),
 ]
