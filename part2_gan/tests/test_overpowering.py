@@ -1,10 +1,12 @@
 """The studies overpowering and recipes: which runs there are, and effects on planted outcomes."""
 
+import functools
 import itertools
 import math
 
 import pytest
 
+import metrics
 import runs
 import train
 import utils
@@ -93,6 +95,7 @@ def test_small_studies_end_to_end(trained, tmp_path, monkeypatch):
         return 0
 
     monkeypatch.setattr(runs, "train_all", train_here)
+    monkeypatch.setattr(metrics, "quality", functools.partial(metrics.quality, samples=500))
     overpowering.main(words)
     recipes.main([*words, "--studies", "changes", "--recipes", "as_reported", "wide", "penalty"])
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
