@@ -85,7 +85,7 @@ part2_on_data=(--dataset "$dataset" --out-dir "$part2" --figures-dir "$figures")
 classifier=(--classifier "$part2/classifier.pt")
 networks=(--checkpoint "$part2/generator.pt" "${classifier[@]}")
 if $quick; then
-    compare=(--seeds 1 --epochs 10)
+    compare=(--seeds 1 --epochs 10 --updates 200)
     train_classifier=(--limit 10000 --epochs 2)
     dynamics=(--limit 10000 --epochs-initial 5 --epochs-balanced 20)
     latent=(--confidence 0.5)
@@ -95,7 +95,7 @@ if $quick; then
     gradients=(--seeds 1 --epochs 4 --train-length 15 --input-length 30)
     overpowering=(--limit 5000 --seeds 1 --epochs 2)
     recipes=(--limit 5000 --seeds 1 --epochs 2 --recipes as_reported average penalty --final-epochs 2 --studies changes)
-    rates=(--tries 4000)
+    rates=(--tries 4000 --count 50)
 else
     compare=() train_classifier=() dynamics=() latent=() protocols=() long_inputs=() three_digits=() overpowering=()
     gradients=(--train-length 25 --forget-bias 4) recipes=() rates=()
@@ -114,12 +114,15 @@ step() { # minutes on two cores, title, folder, arguments of python
 if [ ! -e "$part2/.classifier_is_new" ]; then # the classifier.pt of the repository does not count
     step 1 "The classifier of digits" part2_gan classifier.py "${part2_on_data[@]}" "${train_classifier[@]}"
 fi
-step 9 "Figure 1: LSTM and RNN on palindromes" part1_lstm compare.py "${part1[@]}" "${compare[@]}"
+step 20 "Figure 1: LSTM and RNN on palindromes" part1_lstm compare.py "${part1[@]}" "${compare[@]}"
 step 72 "Figures 2 to 5: training dynamics of four GANs" \
     part2_gan dynamics.py "${part2_on_data[@]}" "${classifier[@]}" "${dynamics[@]}"
 step 1 "Sample quality" part2_gan evaluate.py "${part2_on_data[@]}" "${networks[@]:0:4}"
 step 0 "Figure 6: interpolation" part2_gan interpolate.py "${part2_on_data[@]}" "${networks[@]}"
 step 0 "Figures 7 and 8: vector arithmetic" part2_gan arithmetic.py "${part2_on_data[@]}" "${networks[@]}"
+step 1 "A second classifier" part2_gan classifier.py --kind mlp "${part2_on_data[@]}" "${train_classifier[@]}"
+step 4 "How often figures 6 to 8 come out" part2_gan -m studies.latent_rates "${part2_on_data[@]}" \
+    "${classifier[@]}" --mlp "$part2/classifier_mlp.pt" "${latent[@]}" "${rates[@]}"
 if $deep; then
     step 60 "Part 1: optimizers and protocols" part1_lstm -m studies.protocols "${part1[@]}" "${protocols[@]}"
     step 30 "Part 1: long inputs" part1_lstm -m studies.long_inputs "${part1[@]}" "${long_inputs[@]}"
@@ -129,10 +132,6 @@ if $deep; then
         part2_gan -m studies.overpowering "${part2_on_data[@]}" "${classifier[@]}" "${overpowering[@]}"
     step 100 "Part 2: what improves the samples" \
         part2_gan -m studies.recipes "${part2_on_data[@]}" "${classifier[@]}" "${recipes[@]}"
-    for study in interpolation_rates arithmetic_rates directions; do
-        step 2 "Part 2: rates in the latent space, $study" part2_gan -m "studies.$study" "${part2_on_data[@]}" \
-            "${classifier[@]}" "${latent[@]}" "${rates[@]}"
-    done
 fi
 step 0 "Part 1: the report's claims" part1_lstm report.py "${part1[@]}"
 step 0 "Part 2: the report's claims" part2_gan report.py "${part2_on_data[@]}"
@@ -153,7 +152,7 @@ for i in "${!titles[@]}"; do
         echo "run_all.sh: this step failed, as said above; the same command goes on from here" >&2
         exit $status
     fi
-    if [ "$2" = classifier.py ]; then touch "$part2/.classifier_is_new"; fi
+    if [ "$2 $3" = "classifier.py --dataset" ]; then touch "$part2/.classifier_is_new"; fi
     times+=("$(printf '%4d:%02d  %s' $(((SECONDS - start) / 60)) $(((SECONDS - start) % 60)) "${titles[i]}")")
 done
 

@@ -35,7 +35,7 @@ from gan import DISCRIMINATORS, LATENT_DIM, Discriminator, sample
 from latents import add_network_options, load_networks
 from run_folder import folder_name
 
-NAME = "balanced"  # the generator in the repository
+NAME = "generator"  # the generator in the repository
 
 
 def load_digits(args, reference, device):

@@ -248,7 +248,7 @@ def test_evaluate_tells_digits_from_samples(trained, tmp_path, capsys):
     evaluate.main(options_of(tmp_path, trained))
     entries = json.loads((tmp_path / "evaluate.json").read_text())
     assert entries["other"] == 1
-    entry = entries["balanced"]
+    entry = entries["generator"]
     assert sum(entry["histogram"]) + entry["unsure"] == entry["samples"] == 500
     low, high = entry["frechet_distance_interval"]
     assert 3 * entry["floor"] < low < entry["frechet_distance"] < high
