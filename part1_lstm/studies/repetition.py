@@ -5,34 +5,39 @@
     torchrun --nproc-per-node 4 -m studies.repetition --workers 1    a share of the runs for each process
 
 Figure 1 as published compares an LSTM that passes many times over 8,000 palindromes with an RNN that meets each
-palindrome once. Here everything but the size of the training set stays the same: batch, optimizer, learning rate and
-number of updates. Size 0 means fresh batches. Batches come from passes over the training set in random order; after
+palindrome once. Here only the size of the training set varies; batch, optimizer, learning rate and number of updates
+stay the same. Size 0 means fresh batches. Batches come from passes over the training set in random order; after
 every --every updates the accuracy is measured on 2,000 palindromes that are in no training set, and training stops at
 99 %. Every fifth time the gradient is measured as well: the norm of dL/dh at the last step over that at the first, mean
 over a batch of those palindromes, by the equations in double precision (see studies/gradients.py).
 
-Writes OUT_DIR/repetition.json (every run; updates to 99 % for each cell, length and size) and
-FIGURES_DIR/repetition.png. A run is a file in OUT_DIR/repetition; finished ones are not repeated.
+Writes OUT_DIR/repetition.json (the accuracies at the end of every run, and its gradients; for each cell, length and
+size the updates to 99 %, and how many runs ended with a vanished gradient) and FIGURES_DIR/repetition.png. A run is a
+file in OUT_DIR/repetition, with its whole history; finished ones are not repeated.
 """
 
 import argparse
 import itertools
 import math
 import statistics
+from contextlib import nullcontext
 
 import torch
 import torch.distributed as dist
+from tqdm import tqdm
 
+import utils
 import cells
 import dataset
 import plots
 import sweep
 import train
-import utils
-from studies.gradients import gradient_curves
+from studies.gradients import VANISHED, gradient_curves
 
 TEST = 2000  # palindromes for the accuracy
 GRADIENT_EVERY = 5  # evaluations
+HIGHEST = 1e9  # the largest ratio of gradients in the figure
+STYLES = {8000: "-", 0: ":"}  # the sizes whose gradients the figure shows
 plt = utils.plt
 
 
@@ -137,98 +142,121 @@ def plan(args):
     return sorted(jobs, key=lambda job: (job.cell, job.input_length, job.size == 0), reverse=False)
 
 
-def summarise(results):
-    """For each cell, length and size: the updates to 99 % of every run (None: not reached) and their median."""
-    groups = {}
-    for result in results:
-        config = result["config"]
-        groups.setdefault((config["cell"], config["input_length"], config["size"]), []).append(result)
-    rows = []
-    for (cell, length, size), group in groups.items():
-        updates = sorted(result["updates_to_99"] or math.inf for result in group)
+def compact(result):
+    """A run as repetition.json holds it; accuracies are those at its end, a ratio of gradients is None if infinite."""
+    config, (_, _, trained, accuracy, _) = result["config"], result["history"][-1]
+    return {name: config[name] for name in ("cell", "input_length", "size", "seed")} | {
+        "updates_to_99": result["updates_to_99"],
+        "accuracy": round(accuracy, 4),
+        "train_accuracy": round(trained, 4),
+        "gradients": [[updates, ratio if math.isfinite(ratio) else None] for updates, ratio in result["gradients"]],
+    }
+
+
+def vanished(run):
+    """Whether the gradient at the first step was at the end below a thousandth of that at the last."""
+    ratios = [ratio for _, ratio in run["gradients"]]
+    return bool(ratios) and (ratios[-1] is None or ratios[-1] > VANISHED)
+
+
+def chosen(runs, **wanted):
+    """The runs that agree with `wanted`."""
+    return [run for run in runs if all(run[name] == value for name, value in wanted.items())]
+
+
+def summarise(runs):
+    """A dictionary for each cell, length and size, in the order of `runs`.
+
+    `updates_to_99` is sorted, with None for a run that did not reach 99 %, and its median None if it falls on such a
+    run. `vanished` counts the runs whose gradient had vanished at the end, of those that failed and of the others.
+    """
+    names, rows = ("cell", "input_length", "size"), []
+    for group in dict.fromkeys(tuple(run[name] for name in names) for run in runs):
+        own = chosen(runs, **dict(zip(names, group, strict=True)))
+        updates = sorted(run["updates_to_99"] or math.inf for run in own)
         median = statistics.median(updates)
-        rows.append(
-            {
-                "cell": cell,
-                "input_length": length,
-                "size": size,
-                "runs": len(group),
-                "reached": sum(value < math.inf for value in updates),
-                "median_updates_to_99": median if median < math.inf else None,
-                "updates_to_99": [value if value < math.inf else None for value in updates],
-                "final_accuracy": [result["history"][-1][3] for result in group],
-                "train_accuracy": [result["history"][-1][2] for result in group],
-            }
-        )
+        row = dict(zip(names, group, strict=True)) | {
+            "runs": len(own),
+            "reached": sum(value < math.inf for value in updates),
+            "median_updates_to_99": median if median < math.inf else None,
+            "updates_to_99": [value if value < math.inf else None for value in updates],
+            "vanished": {
+                "failed": sum(vanished(run) for run in own if run["updates_to_99"] is None),
+                "reached": sum(vanished(run) for run in own if run["updates_to_99"] is not None),
+            },
+        }
+        rows.append(row)
     return rows
 
 
-def draw(results, args, path):
-    """Updates to 99 % by the size of the training set, and the gradient's ratio while training, a column a length."""
-    figure, axes = plt.subplots(2, len(args.lengths), figsize=(4 * len(args.lengths), 7), squeeze=False, sharey="row")
-    sizes = sorted(args.sizes, key=lambda size: size or math.inf)
-    top = 1.4 * args.updates
-    for column, length in enumerate(args.lengths):
-        above, below = axes[:, column]
+def draw(runs, args, path):
+    """Updates to 99 % by the size of the training set, and the gradient while training, a column for each length."""
+    lengths, sizes = sorted(set(args.lengths)), sorted(set(args.sizes), key=lambda size: size or math.inf)
+    figure, axes = plt.subplots(2, len(lengths), figsize=(4 * len(lengths), 7.5), squeeze=False, sharey="row")
+    for (above, below), length in zip(axes.T, lengths, strict=True):
         for n, (cell, kind) in enumerate(cells.CELLS.items()):
-            side = 0.12 * (2 * n - len(cells.CELLS) + 1)
+            above.scatter([], [], s=30, color=kind.colour, label=kind.label)
             for place, size in enumerate(sizes):
-                own = [
-                    result
-                    for result in results
-                    if (result["config"]["cell"], result["config"]["input_length"], result["config"]["size"])
-                    == (cell, length, size)
-                ]
-                values = [result["updates_to_99"] or top for result in own]
-                jitter = [place + side + 0.03 * (i - len(own) / 2) for i in range(len(own))]
-                label = kind.label if place == 0 else None
-                above.scatter(jitter, values, s=26, color=kind.colour, alpha=0.8, lw=0, label=label)
-                if size in (8000, 0):
-                    style = {8000: "-", 0: ":"}[size]
-                    for i, result in enumerate(own):
-                        points = [(u, min(ratio, 1e9)) for u, ratio in result["gradients"]]
-                        label = f"{kind.label}, {f'{size:,}' if size else 'fresh'}" if i == 0 else None
-                        below.plot(*zip(*points, strict=True), style, color=kind.colour, lw=1, alpha=0.8, label=label)
+                own = chosen(runs, cell=cell, input_length=length, size=size)
+                for i, run in enumerate(own):
+                    x = place + 0.2 * (2 * n - len(cells.CELLS) + 1) + 0.05 * (i - (len(own) - 1) / 2)
+                    reached = run["updates_to_99"]
+                    marker = plots.DOT if reached else plots.CROSS
+                    above.scatter(x, reached or 1.4 * args.updates, color=kind.colour, **marker)
+                    ratios = [HIGHEST if ratio is None else min(ratio, HIGHEST) for _, ratio in run["gradients"]]
+                    if size in STYLES and ratios:
+                        updates = [updates for updates, _ in run["gradients"]]
+                        below.plot(updates, ratios, STYLES[size], color=kind.colour, lw=1, alpha=0.8)
+                        below.scatter(updates[-1], ratios[-1], color=kind.colour, **marker)
         above.axhline(args.updates, color="0.6", lw=1, ls="--")
-        above.set(
-            title=f"{length} digits",
-            yscale="log",
-            xticks=range(len(sizes)),
-            xticklabels=[f"{size:,}" if size else "fresh" for size in sizes],
-            xlabel="training palindromes",
-        )
+        above.set_xlim(-0.5, len(sizes) - 0.5)
+        names = [f"{size:,}" if size else "fresh" for size in sizes]
+        above.set(title=f"{length} digits", yscale="log", xlabel="training palindromes")
+        above.set_xticks(range(len(sizes)), names)
+        below.axhline(VANISHED, color="0.4", lw=1, ls="--")
         below.set(yscale="log", xlabel="update")
-        below.axhline(1000, color="0.6", lw=1, ls="--")
-    axes[0, 0].set_ylabel("updates to 99 % on unseen palindromes\n(above the line: not reached)")
-    axes[1, 0].set_ylabel(r"$|dL/dh_T|\;/\;|dL/dh_1|$")
-    axes[0, 0].legend(loc="lower right", fontsize=8)
-    axes[1, 0].legend(loc="upper right", fontsize=7)
+    axes[0, 0].set_ylabel("updates to 99 %, unseen palindromes")
+    axes[1, 0].set_ylabel("gradient norm, last step / first")
+    above.scatter(
+        [], [], color="0.4", label=f"a run that did not reach 99 % in {args.updates:,} updates", **plots.CROSS
+    )
+    for size in sizes:
+        if size in STYLES:
+            label = f"below: {f'{size:,} palindromes' if size else 'fresh batches'}"
+            above.plot([], [], STYLES[size], color="0.4", lw=1.2, label=label)
+    above.plot([], [], "--", color="0.4", lw=1, label=f"below: over {VANISHED:,} the gradient has vanished")
+    figure.legend(*above.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
     told = f"{plots.seeds_text(args.seed, args.seeds)}, {args.optimizer}, lr {args.lr:g}, batch {args.batch_size}"
-    utils.save_figure(figure, path, f"studies/repetition.py: {told}, at most {args.updates:,} updates")
+    told += f", hidden {args.hidden_size}, at most {args.updates:,} updates; ratios above {HIGHEST:g} drawn there"
+    utils.save_figure(figure, path, f"studies/repetition.py: {told}")
 
 
 def main(argv=None):
+    """Run from the command line: train what is missing, then write the summary and the figure."""
     args = parse_args(argv)
     jobs = plan(args)
     rank, world = utils.join_ranks()
     utils.make_folder(args.out_dir / "repetition")
     utils.make_folder(args.figures_dir)
-    sweep.in_parallel(train_one, jobs[rank::world], args.workers)
-    if world > 1:
-        dist.barrier()  # the first process waits for all runs
-        dist.destroy_process_group()
-    if rank > 0:
-        return
-    results = [train_one(argparse.Namespace(**vars(job) | {"restart": False})) for job in jobs]
-    summary = summarise(results)
-    draw(results, args, args.figures_dir / "repetition.png")
-    device = utils.pick_device(args)
-    data = {"config": vars(args), "provenance": utils.provenance(device), "summary": summary, "runs": results}
-    utils.save_json(args.out_dir / "repetition.json", data)
+    with utils.hold(args.out_dir / "repetition") if rank == 0 else nullcontext():
+        own = jobs[rank::world]
+        with tqdm(total=len(own), desc="runs", unit="run") as bar:
+            sweep.in_parallel(train_one, own, args.workers, lambda *_: bar.update())
+        if world > 1:
+            dist.barrier()  # the first process waits for all runs
+            dist.destroy_process_group()
+        if rank > 0:
+            return
+        runs = [compact(train_one(argparse.Namespace(**vars(job) | {"restart": False}))) for job in jobs]
+    summary, paths = summarise(runs), (args.out_dir / "repetition.json", args.figures_dir / "repetition.png")
+    header = sweep.header(args, utils.provenance(utils.pick_device(args)))
+    utils.save_json(paths[0], header | {"summary": summary, "runs": runs})
+    draw(runs, args, paths[1])
     for row in summary:
         told = " ".join("-" if value is None else str(value) for value in row["updates_to_99"])
         size = f"{row['size']:,}" if row["size"] else "fresh"
-        print(f"{row['cell']:>5}  T {row['input_length']:>3}  {size:>7}: updates to 99 %: {told}")
+        print(f"{cells.CELLS[row['cell']].label:>11}  T {row['input_length']:>3}  {size:>7}: updates to 99 %: {told}")
+    print(*paths, sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,123 +1,199 @@
-"""The verdicts on the report's claims, from planted results."""
+"""The statements of the report: their rules on planted results, the verdicts, and the committed ones."""
 
-import copy
-import json
 import subprocess
 
 import pytest
 
+import utils
+import claims
 import report
-from utils import RESULTS
+import sweep
 
-ROOT = RESULTS.parent.parent
+LENGTHS, SEEDS = (3, 7, 11, 15, 19, 25), range(5)
 
 
-def runs_of(cell, length, accuracies, epochs):
-    return [
-        {"cell": cell, "input_length": length, "accuracy": a, "test_accuracy": a, "epochs": e, "reached": a >= 0.99}
-        for a, e in zip(accuracies, epochs, strict=True)
+def figure_1(lstm, rnn):
+    """What compare.json holds; lstm and rnn: accuracy by length, 1 where none is given, on both sides."""
+    runs = [
+        {"side": side, "cell": cell, "input_length": length, "seed": seed, "accuracy": accuracy.get(length, 1)}
+        | {"test_accuracy": accuracy.get(length, 1), "epochs": 20, "updates": 20 if length == 3 else 1260}
+        | {"reached": accuracy.get(length, 1) >= 0.99, "updates_to_99": 20}
+        for side in claims.SIDES
+        for cell, accuracy in (("lstm", lstm), ("rnn", rnn))
+        for length in LENGTHS
+        for seed in SEEDS
     ]
+    return {"runs": runs, "summary": sweep.summarise(runs, ("side", "cell", "input_length"))}
 
 
-def row_of(cell, length, accuracies, updates, **others):
-    return others | {
-        "cell": cell,
-        "input_length": length,
-        "runs": len(accuracies),
-        "median": sorted(accuracies)[len(accuracies) // 2],
-        "mean": sum(accuracies) / len(accuracies),
-        "success_rate": sum(a >= 0.99 for a in accuracies) / len(accuracies),
-        "median_updates_to_99": updates,
-    }
+def repetition(reached, ratio):
+    """What repetition.json holds of RNN runs on fresh batches; the gradient's ratio falls to 1 after 2,000 updates."""
+    run = {"cell": "rnn", "size": 0, "input_length": 25, "updates_to_99": reached}
+    return {"runs": [run | {"seed": seed, "gradients": [[500, 1e5], [2000, ratio], [2500, 1]]} for seed in SEEDS]}
 
 
-COMPARE = {
-    "config": {"optimizer": "rmsprop", "seeds": 3, "epochs": 100},
-    "provenance": {"git_commit": "0123456789"},
-    "runs": runs_of("lstm", 3, [0.95, 1, 0.95], [100, 28, 100])
-    + runs_of("rnn", 3, [1, 1, 1], [5, 5, 5])
-    + runs_of("lstm", 25, [1, 1, 1], [20, 21, 22])
-    + runs_of("rnn", 25, [1, 0.2, 0.3], [9, 100, 100]),
-    "summary": [
-        row_of("lstm", 3, [0.95, 1, 0.95], 40),
-        row_of("rnn", 3, [1, 1, 1], 5),
-        row_of("lstm", 25, [1, 1, 1], 1200),
-        row_of("rnn", 25, [1, 0.2, 0.3], 500),
-    ],
-}
+def three_digits(**needed):
+    """What three_digits.json holds; needed: updates to 99 % by cell and units, such as lstm128, None for never."""
+    settings = [
+        {"cell": name[:-3], "hidden_size": int(name[-3:]), "optimizer": "rmsprop", "batch_size": 80}
+        | {"updates_to_99_percent": {"seeds": [updates] * 5}}
+        for name, updates in needed.items()
+    ]
+    return {"config": {"seeds": 5}, "settings": settings, "answer": ["..."]}
 
 
-def changed(where, value):
-    """COMPARE with one run's or row's numbers replaced."""
-    compare = copy.deepcopy(COMPARE)
-    (part, index), name = where
-    compare[part][index][name] = value
-    return compare
+def gradients(trained, network, ratio, kept=0.0):
+    """What gradients.json holds of five networks: `ratio` over the last 25 steps, 1e9 over all 100."""
+    run = {"network": network, "trained_on": trained, "curves": {"h": [1e-9] * 75 + [1 / ratio] + [1] * 24}}
+    return {"runs": [run | {"seed": seed, "gates": {"units_keeping_half": kept}} for seed in SEEDS]}
+
+
+def results_of(**results):
+    return report.load(utils.HERE / "nowhere") | results
+
+
+def sides(name, **results):
+    """The verdicts of a claim on both sides."""
+    (claim,) = [claim for claim in claims.count(results_of(**results)) if claim["id"] == name]
+    return [claim[side] and claim[side]["verdict"] for side in claims.SIDES]
+
+
+HOLDS, NOT = ["holds"] * 2, ["does not hold"] * 2
+AS_TOLD = figure_1({3: 0.95}, {15: 0.7, 19: 0.5, 25: 0.4})
+CONTRARY = figure_1({15: 0.9, 19: 0.5, 25: 0.5}, {7: 0.7})  # half of the LSTM's and of the RNN's short runs succeed
 
 
 @pytest.mark.parametrize(
-    ("ask", "compare", "verdict"),
+    ("name", "contrary"),
     [
-        (report.exactly_100, COMPARE, report.HOLDS),
-        (report.exactly_100, changed((("runs", 6), "accuracy"), 0.999), report.PART),
-        (report.early_stop, COMPARE, report.HOLDS),
-        (report.early_stop, changed((("runs", 6), "epochs"), 31), report.NOT),
-        (report.short_of_100, COMPARE, report.HOLDS),
-        (report.short_of_100, changed((("runs", 0), "accuracy"), 1), report.PART),
-        (report.stays_high, COMPARE, report.HOLDS),
-        (report.stays_high, changed((("summary", 2), "success_rate"), 2 / 3), report.PART),
-        (report.superior, COMPARE, report.PART),  # more runs, but the RNN is quicker where it gets there
-        (report.superior, changed((("summary", 3), "median_updates_to_99"), 1300), report.HOLDS),
+        *((name, NOT) for name in ("rnn_degrades", "lstm_stays_high", "exactly_100", "exactly_100_on_others")),
+        *((name, NOT) for name in ("short_of_100", "lstm_superior", "superior_when_long")),
+        *((name, ["open"] * 2) for name in ("rnn_short", "under_30_epochs", "up_to_25")),
+        ("updates_per_epoch", HOLDS),
     ],
 )
-def test_verdicts(ask, compare, verdict):
-    measured, found = ask(compare)
-    assert found == verdict
-    assert measured
+def test_verdicts_on_figure_1(name, contrary):
+    assert sides(name, compare=AS_TOLD) == HOLDS
+    assert sides(name, compare=CONTRARY) == contrary
 
 
-@pytest.mark.parametrize(("lstm", "verdict"), [(50, report.HOLDS), (1e19, report.PART)])
-def test_the_gradient_has_to_vanish_in_the_rnn_alone(lstm, verdict):
-    """An LSTM with another forget bias does not count for the plain one."""
-    summary = [
-        {"trained_on": trained, "network": network, "last_over_first": {"h": {"median": ratio}}}
-        for trained in (None, 25)
-        for network, ratio in (("vanilla RNN", 1e25), ("LSTM", lstm), ("LSTM, forget bias 4", 2))
-    ]
-    assert report.vanishing({"answer": ["..."], "summary": summary}) == ("...", verdict)
+@pytest.mark.parametrize(
+    ("reached", "ratio", "fails", "succeeds"),
+    [
+        (None, 1e6, "holds", None),
+        (None, None, "holds", None),  # nothing is left of the gradient
+        (None, 2.0, "does not hold", None),
+        (5000, 1e6, "holds", None),  # not within the 2,000 updates of the report's RNN
+        (1900, 1e6, None, "does not hold"),
+        (1900, 2.0, None, "holds"),
+    ],
+)
+def test_verdicts_on_vanishing_gradients(reached, ratio, fails, succeeds):
+    found = repetition(reached, ratio)
+    assert sides("vanishing_where_it_fails", repetition=found) == [fails, None]
+    assert sides("vanishing_only_there", repetition=found) == [succeeds, None]
+    for run in found["runs"]:
+        run.update(cell="lstm", size=8000)
+    wanted = "does not hold" if (reached or 1e9) <= 6300 and ratio == 1e9 else "holds"
+    assert sides("addressed_after", repetition=found) == [None, wanted]
 
 
-def test_the_model_is_what_the_report_says():
-    measured, verdict = report.from_scratch()
-    assert verdict == report.HOLDS
-    assert "72,458" in measured
+FEW, LIGHT = {"lstm128": 160}, {"lstm064": 80, "lstm128": 160, "rnn128": 5, "rnn256": 10}
 
 
-def test_missing_results_are_not_claims(tmp_path, capsys):
-    (tmp_path / "compare.json").write_text(json.dumps(COMPARE))
-    report.main(["--out-dir", str(tmp_path), "--figures-dir", str(tmp_path / "figures")])
-    claims = json.loads((tmp_path / "claims.json").read_text())["claims"]
-    verdicts = {claim["says"]: claim["verdict"] for claim in claims}
-    assert len(claims) == len(report.CLAIMS)
-    assert {claim["verdict"] for claim in claims if claim["source"] not in ("compare.json", None)} == {report.UNTESTED}
-    assert verdicts["exactly 100% accuracy on sequences of length 25"] == report.HOLDS
+@pytest.mark.parametrize(
+    ("name", "as_told", "contrary"),
+    [
+        ("few_updates", FEW, {"lstm128": 80}),
+        ("few_updates", FEW, {"lstm128": None}),
+        ("lighter", LIGHT, LIGHT | {"rnn256": 5}),
+        ("lighter", LIGHT | {"lstm128": None}, LIGHT | {"lstm064": None}),
+    ],
+)
+def test_verdicts_on_three_digits(name, as_told, contrary):
+    assert sides(name, three_digits=three_digits(**as_told)) == [None, "holds"]
+    assert sides(name, three_digits=three_digits(**contrary)) == [None, "does not hold"]
+
+
+def test_verdicts_on_gradients_and_gates():
+    assert sides("inherent", gradients=gradients(None, "vanilla RNN", 1e6)) == [None, "holds"]
+    assert sides("inherent", gradients=gradients(None, "vanilla RNN", 10)) == [None, "does not hold"]
+    assert sides("inherent", gradients=gradients(25, "vanilla RNN", 1e6)) == [None, None]
+    assert sides("addressed_before", gradients=gradients(None, "LSTM", 1e6)) == [None, "does not hold"]
+    assert sides("highway", gradients=gradients(25, "LSTM", 1, kept=1.7)) == [None, "holds"]
+    assert sides("highway", gradients=gradients(25, "LSTM", 1, kept=0.2)) == [None, "does not hold"]
+
+
+def test_a_verdict_rests_on_no_single_unit_and_no_single_seed():
+    def verdict(k, n):
+        return claims.verdict([(unit, unit < k) for unit in range(n)])
+
+    table = {
+        (5, 5): "holds",
+        (0, 5): "does not hold",
+        (4, 5): "open",
+        (3, 3): "open",
+        (9, 10): "holds",
+        (8, 10): "open",
+    }
+    assert {counts: verdict(*counts) for counts in table} == table
+    one_seed_fails = [(seed, seed > 0) for seed in range(5) for _ in range(5)]
+    assert claims.verdict(one_seed_fails) == "holds"
+    assert claims.verdict([(seed, seed > 0 and (seed > 1 or n > 1)) for seed in range(5) for n in range(5)]) == "open"
+    assert claims.verdict([]) is None
+
+
+def test_missing_and_old_results_are_not_counted(tmp_path):
+    counted = claims.count(report.load(tmp_path))
+    assert {claim[side] for claim in counted for side in claims.SIDES} == {None}
+    rows = report.claim_rows(counted)
+    assert sum("not tested" in row for row in rows) == sum(claim["unit"] != claims.BUILT for claim in counted)
+    (tmp_path / "fig1_lstm_vs_rnn.png").touch()
+    utils.save_json(tmp_path / "compare.json", {"runs": [{"cell": "lstm"}], "summary": [{"cell": "lstm"}]})
+    with pytest.raises(utils.InputError, match="not what compare.py writes; run it again"):
+        report.main(["--out-dir", str(tmp_path), "--figures-dir", str(tmp_path)])
+    assert not (tmp_path / "claims.json").exists()
+
+
+def test_report_file_agrees_with_what_was_published(tmp_path, capsys):
+    words = ["--out-dir", str(tmp_path), "--figures-dir", str(tmp_path)]
+    (tmp_path / "fig1_lstm_vs_rnn.png").touch()
+    utils.save_json(tmp_path / "compare.json", AS_TOLD)
+    report.main([*words, "--publish"])
+    assert "22 of 22 verdicts agree with the published ones" in capsys.readouterr().out
+    utils.save_json(tmp_path / "compare.json", CONTRARY)
+    report.main(words)
+    assert "exactly_100, as written: does not hold, published: holds" in capsys.readouterr().out
     text = (tmp_path / "report.md").read_text()
-    assert all(claim["says"] in text and claim["measured"] in text for claim in claims)
-    assert "run studies/protocols.py" in text
-    assert report.UNTESTED in capsys.readouterr().out
+    assert "verdicts agree with the published ones" in text
+    assert "**does not hold** (0 of 5; median 0.5)" in text
+    assert "| 25 | 0.500 (0/5) | 1.000 (5/5) | 0.500 (0/5) | 1.000 (5/5) |" in text
 
 
-def as_committed():
-    """Whether README and results are here, and as they were committed: runs of one's own may change them."""
-    command = ["git", "-C", str(ROOT), "diff", "--quiet", "HEAD", "--", "README.md", "results"]
-    files = ROOT / "README.md", RESULTS / "claims.json"
-    return all(file.exists() for file in files) and subprocess.run(command, capture_output=True).returncode == 0
+def committed():
+    """The committed results; the test is skipped where those here are others."""
+    command = ["git", "-C", str(utils.HERE), "diff", "--quiet", "HEAD", "--", str(utils.RESULTS)]
+    if not (utils.RESULTS / "published.json").exists() or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("the results here are not those of the repository")
+    return report.load(utils.RESULTS)
 
 
-@pytest.mark.skipif(not as_committed(), reason="the results here are not those of the repository")
-def test_committed_claims_follow_from_committed_results_and_stand_in_the_readme():
-    claims = report.verdicts(report.load(RESULTS))
-    assert claims == json.loads((RESULTS / "claims.json").read_text())["claims"]
-    assert report.UNTESTED not in {claim["verdict"] for claim in claims}
-    readme = (ROOT / "README.md").read_text()
-    assert [claim["id"] for claim in claims if f"| {claim['says']} | **{claim['verdict']}** |" not in readme] == []
+def test_committed_claims_follow_from_committed_results():
+    counted = claims.count(committed())
+    assert counted == utils.load_json(utils.RESULTS / "claims.json", "claims")["claims"]
+    assert report.agreement(counted, utils.load_json(utils.RESULTS / "published.json", "claims")["claims"])[1:] == []
+
+
+def test_no_committed_verdict_changes_without_one_unit_or_seed():
+    results = committed()
+    for claim in claims.CLAIMS:
+        for side in claims.SIDES:
+            found = claims.measured(claim, results, side) if claim.measure else None
+            if found is None or found["verdict"] == "open":
+                continue
+            pairs = claim.measure(results, side)
+            parts = [pairs[:place] + pairs[place + 1 :] for place in range(len(pairs))]
+            parts += [[pair for pair in pairs if pair[0] != seed] for seed in {seed for seed, _ in pairs}]
+            for part in parts:
+                low, high = sweep.wilson(sum(map(claim.holds, (value for _, value in part))), len(part))
+                assert low > 0.5 if found["verdict"] == "holds" else high < 0.5, (claim.id, side)

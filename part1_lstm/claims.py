@@ -1,0 +1,298 @@
+"""The report's statements about the LSTM as rules, and in how many runs or seeds each is true.
+
+A rule is true or false of one unit: a training run, or a seed with its runs of all lengths. A statement *holds* if the
+95 % Wilson interval of the share of units for which its rule is true lies above one half, and *does not hold* if it
+lies below. Otherwise, or if leaving out any one unit or any one seed would change the verdict, the table shows the
+count alone. Runs of figure 1 count on both sides. Studies count as written, since they keep to the text's training set
+and stop at 99 %; only the RNN on fresh batches in the study of repetition counts as published. Every rule stands in its
+row with the number that decides; nothing here is typed in by hand but the report's own words.
+"""
+
+import math
+import statistics
+from typing import NamedTuple
+
+import sweep
+
+SIDES = ("published", "written")
+LONG = 15  # digits: where the report's figure begins its "vanishing gradient zone"
+VANISHED = 1000  # the gradient norm at the last step over that at the first
+
+
+class Claim(NamedTuple):
+    """A statement of the report: its words, the rule in words, the unit, and what is measured.
+
+    `measure(results, side)` gives a pair of seed and number for each unit, and `holds(number)` is the rule.
+    `record(results)` is the report's own number, in words. A claim without `measure` states what was built.
+    """
+
+    id: str
+    says: str
+    rule: str
+    unit: str
+    measure: object = None
+    holds: object = None
+    record: object = None
+
+
+def verdict(units):
+    """What (seed, true or false) pairs say: "holds", "does not hold" or "open"; None for no units."""
+
+    def at(truths):
+        low, high = sweep.wilson(sum(truths), len(truths))
+        return "holds" if low > 0.5 else "does not hold" if high < 0.5 else "open"
+
+    truths = [true for _, true in units]
+    groups = [truths] + [truths[:place] + truths[place + 1 :] for place in range(len(units))]
+    groups += [[true for other, true in units if other != seed] for seed in {seed for seed, _ in units}]
+    words = {at(group) for group in groups if group}
+    return (words.pop() if len(words) == 1 else "open") if units else None
+
+
+# Measures of figure 1's runs. Lengths are in digits, both ends included.
+
+
+def runs_of(results, side, cell, low=0, high=1000):
+    """The runs of figure 1 of a cell, from `low` to `high` digits."""
+    return [
+        run
+        for run in results["compare"]["runs"]
+        if (run["side"], run["cell"]) == (side, cell) and low <= run["input_length"] <= high
+    ]
+
+
+def per_run(cell, value, low=0, high=1000):
+    """The measure `value(run)` over the runs of a cell; runs for which it is None do not count."""
+
+    def measure(results, side):
+        pairs = [(run["seed"], value(run)) for run in runs_of(results, side, cell, low, high)]
+        return [pair for pair in pairs if pair[1] is not None]
+
+    return measure
+
+
+def accuracy(run):
+    """A run's accuracy in figure 1."""
+    return run["accuracy"]
+
+
+def epochs(run):
+    """The epochs of a run until it stopped early, the report's maximum of 100 if it did not."""
+    return run["epochs"] if run["reached"] else 100
+
+
+def per_seed(value):
+    """The measure `value(mean)` over the seeds; mean(cell, low, high) is the mean accuracy of a seed's runs."""
+
+    def measure(results, side):
+        def mean_of(seed):
+            return lambda *runs: statistics.mean(
+                run["accuracy"] for run in runs_of(results, side, *runs) if run["seed"] == seed
+            )
+
+        return [
+            (seed, value(mean_of(seed))) for seed in sorted({run["seed"] for run in runs_of(results, side, "lstm")})
+        ]
+
+    return measure
+
+
+def lead(mean, low=0, high=1000):
+    """The LSTM's mean accuracy less the RNN's."""
+    return mean("lstm", low, high) - mean("rnn", low, high)
+
+
+# Measures of the studies.
+
+DATA_AND_UPDATES = {"published": (0, 2000), "written": (8000, 6300)}  # training set (0: fresh batches), budget
+
+
+def gradient_ratios(cell, failed, sides=SIDES):
+    """The gradient ratio at the end of the repetition study's runs of a cell, from LONG digits on.
+
+    The end is 99 % or figure 1's number of updates. failed: only runs that had (or had not) failed to reach 99 % by
+    then, None for both. Infinite where no gradient is left at the first step.
+    """
+
+    def measure(results, side):
+        size, budget = DATA_AND_UPDATES[side]
+        pairs = []
+        for run in results["repetition"]["runs"] if side in sides else []:
+            if (run["cell"], run["size"]) != (cell, size) or run["input_length"] < LONG:
+                continue
+            if failed in (None, (run["updates_to_99"] or math.inf) > budget):
+                ratio = [ratio for updates, ratio in run["gradients"] if updates <= budget][-1]
+                pairs.append((run["seed"], math.inf if ratio is None else ratio))
+        return pairs
+
+    return measure
+
+
+def network(name, trained, value):
+    """The measure `value(run)` over the runs of a network in gradients.json, before or after training."""
+
+    def measure(results, side):
+        runs = results["gradients"]["runs"] if side == "written" else []
+        return [
+            (run["seed"], value(run)) for run in runs if run["network"] == name and bool(run["trained_on"]) == trained
+        ]
+
+    return measure
+
+
+def untrained_ratio(run):
+    """The gradient norm at the last step over that at the first of the last 25, the report's longest input."""
+    curve = run["curves"]["h"][-25:]
+    return curve[-1] / curve[0] if curve[0] else math.inf
+
+
+def three_digits(value):
+    """The measure `value(needed)` over the seeds of three_digits.json.
+
+    needed(cell, hidden_size): updates to 99 % of the held-out palindromes, infinite where there were not enough.
+    """
+
+    def measure(results, side):
+        found = results["three_digits"]
+        rows = {
+            (row["cell"], row["hidden_size"], row["optimizer"], row["batch_size"]): row for row in found["settings"]
+        }
+
+        def needed_by(n):
+            seeds = "updates_to_99_percent"
+            return lambda cell, size: rows[cell, size, "rmsprop", 80][seeds]["seeds"][n] or math.inf
+
+        return [(n, value(needed_by(n))) for n in range(found["config"]["seeds"] if side == "written" else 0)]
+
+    return measure
+
+
+def long_inputs(results, side):
+    """The accuracy of the plain LSTM's runs on inputs longer than the report's, as far as they got all epochs."""
+    found = results["long_inputs"]
+    return [
+        (run["seed"], run["accuracy"])
+        for run in (found["runs"] if side == "written" else [])
+        if (run["cell"], run["forget_bias"]) == ("lstm", None) and run["input_length"] in found["config"]["lengths"]
+    ]
+
+
+def recorded(cell, *lengths):
+    """The report's own mean accuracies at some lengths, in words; at all of them if none are given."""
+
+    def words(results):
+        rows = results["record"]["accuracy"][cell]["lengths"]
+        rows = [row for row in rows if not lengths or row["input_length"] in lengths]
+        return ", ".join(f"{row['input_length']}: {row['mean']:.4g}" for row in rows)
+
+    return words
+
+
+def described(cell):
+    """How the report's accuracies of a cell came about, as published with them."""
+    return lambda results: results["record"]["accuracy"][cell]["what"]
+
+
+BUILT, SEED, LSTM, RNN = "implemented", "seed", "LSTM run", "RNN run"
+VANISHES = f"at the end of training the gradient at the last step is over {VANISHED:,} times that at the first"
+CLAIMS = [
+    Claim("from_scratch", "an LSTM network from scratch, without torch.nn.LSTM, strictly following the recurrence "
+          "equations", "lstm.py has equations (1) to (6); the tests compare it with torch.nn.LSTM", BUILT),
+    Claim("layers", "separate nn.Linear layers for each gate component; each gate requires only one bias term",
+          "lstm.py: bias=True for the input's layers, bias=False for the hidden state's", BUILT),
+    Claim("one_hot", "One-Hot Encoding represents the input tokens; the input_size is set to 10",
+          "lstm.py encodes the digits", BUILT),
+    Claim("highway", "the cell state acts as a highway for information flow",
+          "at least one unit keeps over half of the first cell state to the last of 25 steps, mean over a batch",
+          "trained LSTM", network("LSTM", True, lambda run: run["gates"]["units_keeping_half"]), lambda v: v >= 1),
+    Claim("hyperparameters", "input dimension 10, 10 classes, 128 hidden units, batch size 128, learning rate 0.001, "
+          "100 epochs at most, gradient norm 10.0 at most, data size 10000, train portion 0.8", "train.py's defaults",
+          BUILT),
+    Claim("early_stopping", "early stopping terminates training if the validation accuracy reaches 99%",
+          "train.py --stop-at; as published 99.9 %", BUILT, record=described("lstm")),
+    Claim("under_30_epochs", "most training sessions converged in fewer than 30 epochs", "training stops early, before "
+          "epoch 30", LSTM, per_run("lstm", epochs), lambda v: v < 30),
+    Claim("previous_assignment", "the accuracy of the RNN is derived from my previous assignment",
+          "compare.py, as published: 2,000 updates on fresh batches", BUILT, record=described("rnn")),
+    Claim("rnn_short", "the RNN model performs acceptably on short sequences (around 10)",
+          "accuracy at least 0.8 at 7 to 13 digits", RNN, per_run("rnn", accuracy, 7, 13), lambda v: v >= 0.8,
+          recorded("rnn", 7, 11, 13)),
+    Claim("rnn_degrades", "as the sequence length increases, the performance degrades significantly",
+          "the RNN's mean accuracy from 19 digits on is at least 0.1, that of guessing, below that at up to 11", SEED,
+          per_seed(lambda mean: mean("rnn", 0, 11) - mean("rnn", 19)), lambda v: v >= 0.1, recorded("rnn")),
+    Claim("vanishing_where_it_fails", "... due to the vanishing gradient problem",
+          f"{VANISHES}, from {LONG} digits on", "RNN run below 99 %", gradient_ratios("rnn", True),
+          lambda v: v > VANISHED),
+    Claim("vanishing_only_there", "... due to the vanishing gradient problem (so not where it succeeds)",
+          f"{VANISHES.replace('over', 'at most')}, from {LONG} digits on", "RNN run that reaches 99 %",
+          gradient_ratios("rnn", False), lambda v: v <= VANISHED),
+    Claim("lstm_stays_high", "the LSTM model maintains high accuracy even on long sequences",
+          f"accuracy at least 0.99 from {LONG} digits on", LSTM, per_run("lstm", accuracy, LONG), lambda v: v >= 0.99,
+          recorded("lstm", 15, 17, 19, 21, 25)),
+    Claim("exactly_100", "exactly 100% accuracy on sequences of length 25",
+          "no error on the validation palindromes, by which training stops", LSTM, per_run("lstm", accuracy, 25, 25),
+          lambda v: v == 1, recorded("lstm", 25)),
+    Claim("exactly_100_on_others", "... exactly 100% on sequences of length 25 (in general)",
+          "no error on 10,000 palindromes of neither split", LSTM,
+          per_run("lstm", lambda run: run["test_accuracy"], 25, 25), lambda v: v == 1),
+    Claim("short_of_100", "the LSTM's performance did not reach 100% on sequences of length 3",
+          "an error on the validation palindromes", LSTM, per_run("lstm", accuracy, 3, 3), lambda v: v < 1,
+          recorded("lstm", 3)),
+    Claim("combinations", "for such short sequences, the possible combinations are extremely limited (only 100)",
+          "the first two digits determine a palindrome of four; dataset.py draws from all of them", BUILT),
+    Claim("updates_per_epoch", "the restricted dataset size limits the gradient updates per epoch",
+          "one update per epoch at 3 digits", LSTM, per_run("lstm", lambda run: run["updates"] / run["epochs"], 3, 3),
+          lambda v: v == 1),
+    Claim("few_updates", "... making it harder for the complex LSTM to converge",
+          "at 3 digits, 99 % of the held-out palindromes take more than the 100 updates of 100 epochs, but at most 500",
+          SEED, three_digits(lambda needed: needed("lstm", 128)), lambda v: 100 < v < math.inf),
+    Claim("lighter", "the simpler RNN benefits from its lighter structure on such small data",
+          "at 3 digits, fewer weights (LSTM: 64 instead of 128 units, RNN: 128 instead of 256) need fewer updates to "
+          "99 %, in 2 of 2 cells", SEED,
+          three_digits(lambda needed: (needed("lstm", 64) < needed("lstm", 128))
+                       + (needed("rnn", 128) < needed("rnn", 256))), lambda v: v == 2),
+    Claim("lstm_superior", "the LSTM demonstrates superior performance over the RNN",
+          "its mean accuracy over all lengths is higher", SEED, per_seed(lead), lambda v: v > 0),
+    Claim("superior_when_long", "... especially on longer sequences", f"its lead is larger from {LONG} digits on than "
+          "below", SEED, per_seed(lambda mean: lead(mean, LONG) - lead(mean, 0, LONG - 1)), lambda v: v > 0),
+    Claim("long_term", "... validating its effectiveness in handling long-term dependencies",
+          "accuracy at least 0.99 on 35 and 50 digits, longer than the report's", LSTM, long_inputs,
+          lambda v: v >= 0.99),
+    Claim("inherent", "the vanishing gradient problem inherent in RNNs",
+          f"before training, the gradient at the last step is over {VANISHED:,} times that at the first of 25",
+          "untrained RNN", network("vanilla RNN", False, untrained_ratio), lambda v: v > VANISHED),
+    Claim("addressed_before", "I successfully addressed the vanishing gradient problem (before training)",
+          f"before training, the gradient at the last step is at most {VANISHED:,} times that at the first of 25",
+          "untrained LSTM", network("LSTM", False, untrained_ratio), lambda v: v <= VANISHED),
+    Claim("addressed_after", "I successfully addressed the vanishing gradient problem (after training)",
+          f"{VANISHES.replace('over', 'at most')}, from {LONG} digits on", LSTM,
+          gradient_ratios("lstm", None, ("written",)), lambda v: v <= VANISHED),
+    Claim("up_to_25", "the LSTM implementation achieved 100% accuracy on palindrome sequences up to length 25",
+          "no error on the validation palindromes, 3 to 25 digits", LSTM, per_run("lstm", accuracy),
+          lambda v: v == 1, recorded("lstm")),
+]  # fmt: skip
+
+
+def measured(claim, results, side):
+    """One side of a claim: {k, n, value, verdict}, `value` the median over the units; None without results."""
+    try:
+        pairs = claim.measure(results, side)
+    except (IndexError, KeyError, TypeError, statistics.StatisticsError):
+        return None  # a result that is not there, or runs too few or too short for the rule
+    if not pairs:
+        return None
+    units = [(seed, bool(claim.holds(value))) for seed, value in pairs]
+    median = statistics.median(value for _, value in pairs)
+    value = median if math.isfinite(median) else None
+    return {"k": sum(true for _, true in units), "n": len(units), "value": value, "verdict": verdict(units)}
+
+
+def count(results):
+    """All claims as they go into claims.json; `results` has the parsed files by name, None for those not there."""
+    claims = []
+    for claim in CLAIMS:
+        sides = {side: measured(claim, results, side) if claim.measure else None for side in SIDES}
+        record = claim.record(results) if claim.record else None
+        words = {name: getattr(claim, name) for name in ("id", "says", "rule", "unit")}
+        claims.append(words | {"record": record} | sides)
+    return claims
