@@ -12,9 +12,9 @@ import os
 
 import torch
 
-import utils
 import claims
 import plots
+import utils
 from cells import CELLS
 
 # The results by name, and what each file has at least.

@@ -26,12 +26,12 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-import utils
 import cells
 import dataset
 import plots
 import sweep
 import train
+import utils
 from studies.gradients import VANISHED, gradient_curves
 
 TEST = 2000  # palindromes for the accuracy

@@ -4,10 +4,10 @@ import subprocess
 
 import pytest
 
-import utils
 import claims
 import report
 import sweep
+import utils
 
 LENGTHS, SEEDS = (3, 7, 11, 15, 19, 25), range(5)
 
