@@ -30,6 +30,7 @@ import statistics
 
 import torch
 
+import metrics
 import runs
 import utils
 
@@ -51,7 +52,6 @@ QUANTITIES = {
     "g_grad_norm": ("gradient norm reaching G", True),
     "frechet_distance": ("Frechet distance of samples", True),
 }
-T975 = [math.inf, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262]  # Student's t, by degrees of freedom
 
 
 def parse_args(argv=None):
@@ -126,10 +126,9 @@ def effect(outcomes, factor, quantity, seeds):
     ]
     means = [statistics.mean(of_seed) for of_seed in changes]
     mean, pairs = statistics.mean(means), list(itertools.chain(*changes))
-    half = T975[len(means) - 1] * statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else None
     return {
         "mean": mean,
-        "interval": None if half is None else [mean - half, mean + half],
+        "interval": metrics.t_interval(means),
         "pairs": len(pairs),
         "same_sign": sum(change * mean > 0 for change in pairs),
     }
