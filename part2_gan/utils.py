@@ -291,7 +291,8 @@ def written_whole(path):
 
 def save_json(path, data):
     """Write `data` as indented JSON, a list of plain values on one line, whole or not at all."""
-    text = re.sub(r"\[[^][{}]*\]", lambda match: " ".join(match[0].split()), json.dumps(data, indent=1, default=str))
+    text = json.dumps(data, indent=1, default=str)
+    text = re.sub(r"\[\s([^][{}]*)\s\]", lambda match: f"[{' '.join(match[1].split())}]", text)
     with written_whole(path) as temporary:
         temporary.write_text(text + "\n")
 
