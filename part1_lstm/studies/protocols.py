@@ -8,7 +8,7 @@ Both cells train under figure 1's protocol with RMSprop and with Adam, and under
 (train.py --protocol fresh): both cells with RMSprop, the RNN with Adam as well. The runs lie in OUT_DIR/compare, where
 those of compare.py are; finished runs are not repeated (sweep.py).
 
-Writes OUT_DIR/protocols.json (every run, and the summary of each group of seeds as in compare.json) and in FIGURES_DIR
+Reads report_record.json. Writes OUT_DIR/protocols.json (every run, and the summary of each group of seeds as in compare.json) and in FIGURES_DIR
 protocols.png (accuracy) and updates_to_99.png (updates to 99 % under figure 1's protocol).
 """
 
@@ -21,7 +21,7 @@ import plots
 import train
 import utils
 from cells import CELLS
-from compare import LENGTHS
+from compare import LENGTHS, RECORD
 from sweep import add_sweep_options, longest_first, one_run, outcome, rows_of, summarise, train_sweep
 
 SERIES = [
@@ -31,8 +31,6 @@ SERIES = [
     ("fresh", "adam", "rnn"),
 ]
 KEYS = ("cell", "optimizer", "protocol", "input_length")  # runs that agree in them are a group
-# The report's figure 1: means of 5 RNN runs under --protocol fresh, as the author published them (see README.md).
-REPORT_RNN = {3: 1.0, 7: 1.0, 11: 0.88, 13: 0.88, 15: 0.69, 17: 0.75, 19: 0.48, 21: 0.33, 25: 0.51}
 
 
 def parse_args(argv=None):
@@ -86,14 +84,16 @@ def plot_protocols(runs, summary, args, path):
             label = f"{CELLS[cell].label}{label}, median"
             plots.draw_runs(axes, chosen(runs, **which), rows, colour, shift, label=label)
             plots.write_successes(axes, rows, colour, 0, 1.05 + 0.055 * place, fontsize=7.5)
-    row[2].plot(REPORT_RNN.keys(), REPORT_RNN.values(), color="0.55", linestyle="--", label="the report's RNN, mean")
+    record = utils.load_json(RECORD, "accuracy")["accuracy"]["rnn"]["lengths"]
+    means = [entry["input_length"] for entry in record], [entry["mean"] for entry in record]
+    row[2].plot(*means, color="0.55", linestyle="--", label="the report's RNN, mean")
     row[0].set(ylabel="accuracy", ylim=(0, 1.2), yticks=[0, 0.2, 0.4, 0.6, 0.8, 1.0])
     row[2].scatter([], [], s=30, color="0.4", label="one run")
     row[2].scatter([], [], label=f"runs that reached {args.stop_at:g}, if not all", **plots.FRACTION)
     figure.legend(*row[2].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=9)
     source = f"studies/protocols.py: {plots.seeds_text(args.seed, args.seeds)}, {plots.source_text(args)}"
     source += f"; the report's RNN protocol: {args.updates} updates on fresh batches, RMSprop unless stated, mean "
-    source += f"accuracy of the last {train.FRESH_EPOCH}; the report's RNN is quoted from its figure 1"
+    source += f"accuracy of the last {train.FRESH_EPOCH}; the report's RNN from report_record.json"
     utils.save_figure(figure, path, source)
 
 

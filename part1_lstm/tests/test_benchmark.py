@@ -21,7 +21,7 @@ def test_every_variant_is_measured(tmp_path, monkeypatch, capsys):
     for row in rows.values():
         assert row["of_nn_lstm"] == pytest.approx(row["milliseconds"] / rows["nn.LSTM"]["milliseconds"])
     assert (tmp_path / "lstm_speed.png").read_bytes().startswith(b"\x89PNG")
-    assert any("1 thread" in line for line in report.speed(result))
+    assert any("1 thread" in line for line in report.speed({"benchmark": result}))
     capsys.readouterr()
     benchmark.main([*words, "--memory-of", "fast"])
     assert float(capsys.readouterr().out) >= 0

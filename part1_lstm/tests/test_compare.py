@@ -11,16 +11,19 @@ from run_folder import settings
 from utils import InputError
 
 TINY = ["--lengths", "3", "8", "--seeds", "1", "--hidden-size", "4", "--total-len", "60", "--workers", "1"]
+TINY += ["--updates", "100"]
 
 
 def test_sweep_writes_figure_and_summary_and_skips_finished_runs(tmp_path, monkeypatch, capsys):
     options = [*TINY, "--epochs", "2", "--out-dir", str(tmp_path / "out"), "--figures-dir", str(tmp_path / "figures")]
     compare.main(options)
     first = json.loads((tmp_path / "out" / "compare.json").read_text())
-    assert [(entry["cell"], entry["input_length"], entry["seed"]) for entry in first["runs"]] == [
-        ("lstm", 3, 0), ("lstm", 8, 0), ("rnn", 3, 0), ("rnn", 8, 0)
+    assert [(entry["side"], entry["cell"], entry["input_length"], entry["seed"]) for entry in first["runs"]] == [
+        (side, cell, length, 0) for side in ("published", "written") for cell in ("lstm", "rnn") for length in (3, 8)
+    ]
+    assert [entry["updates"] for entry in first["runs"] if (entry["side"], entry["cell"]) == ("published", "rnn")] == [
+        100, 100
     ]  # fmt: skip
-    assert all(entry["epochs"] == 2 or entry["reached"] for entry in first["runs"])
     assert first["config"]["total_len"] == 60
     figure = tmp_path / "figures" / "fig1_lstm_vs_rnn.png"
     assert figure.read_bytes().startswith(b"\x89PNG")
@@ -44,21 +47,27 @@ def test_sweep_writes_figure_and_summary_and_skips_finished_runs(tmp_path, monke
 def test_a_run_of_the_sweep_is_the_run_of_train(tmp_path):
     """Same options, same numbers: the sweep has no training of its own."""
     plans = compare.plan(compare.parse_args([*TINY, "--epochs", "2", "--seed", "5", "--out-dir", str(tmp_path)]))
-    assert [(plan.input_length, plan.cell, plan.seed) for plan in plans] == [
-        (8, "rnn", 5), (8, "lstm", 5), (3, "rnn", 5), (3, "lstm", 5)
-    ]  # fmt: skip
+    assert [(run.input_length, run.cell, run.seed) for _, run in plans] == [
+        (length, cell, 5) for length in (8, 3) for cell in ("rnn", "lstm") for _ in compare.SIDES
+    ]
     options = ["--cell", "rnn", "--input-length", "8", "--hidden-size", "4", "--total-len", "60", "--epochs", "2"]
     alone = train.parse_args([*options, "--seed", "5", "--out-dir", str(tmp_path)])
-    assert settings(plans[0]) == settings(alone)
+    assert settings(plans[0][1]) == settings(alone)
 
 
-def test_default_sweep_has_the_report_s_protocol():
+def test_default_sweep_has_the_protocols_of_the_report():
+    """As written those of its text, for both cells; as published those of its code, one for each."""
     plans = compare.plan(compare.parse_args([]))
-    assert len(plans) == 9 * 2 * 5
-    protocol = {"batch_size": 128, "hidden_size": 128, "lr": 0.001, "epochs": 100, "clip": 10.0, "total_len": 10_000}
-    protocol |= {"train_portion": 0.8, "stop_at": 0.99}
-    for plan in plans:
-        assert {name: getattr(plan, name) for name in protocol} == protocol
+    assert len(plans) == len({train.run_name(run) for _, run in plans}) == 2 * 9 * 2 * 5
+    text = {"batch_size": 128, "hidden_size": 128, "lr": 0.001, "epochs": 100, "clip": 10.0, "total_len": 10_000}
+    text |= {"train_portion": 0.8, "optimizer": "rmsprop"}
+    for side, run in plans:
+        own = {"protocol": "split", "stop_at": 0.99, "data_seed": 42}
+        if side == "published" and run.cell == "lstm":
+            own |= {"stop_at": 0.999, "data_seed": run.seed}
+        elif side == "published":
+            own |= {"protocol": "fresh", "updates": 2000}
+        assert {name: getattr(run, name) for name in text | own} == text | own
 
 
 def test_summary():

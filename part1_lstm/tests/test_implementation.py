@@ -110,7 +110,7 @@ def test_the_gru_of_the_readme_as_third_cell(copy):
     edit(copy / "cells.py", "from lstm import LSTM\n", imported + "from lstm import LSTM\n")
     edit(copy / "cells.py", "CELLS = {\n", "CELLS = {\n" + line)
     run = ["--cell", "gru", *SMALL]
-    sweep = ["--lengths", "3", "--seeds", "1", "--workers", "1", *SMALL[2:]]
+    sweep = ["--lengths", "3", "--seeds", "1", "--workers", "1", "--updates", "100", *SMALL[2:]]
     code, out = scripts_of(copy, ("train", run), ("train", [*run, "--resume"]), ("compare", sweep))
     assert code == 0, out
     results = copy.parent / "results" / "part1_lstm"
@@ -122,7 +122,7 @@ def test_the_gru_of_the_readme_as_third_cell(copy):
     code, out = scripts_of(copy, ("compare", sweep), ("compare", [*sweep, "--restart"]))
     assert code == 0, out
     assert "1 of the finished runs come from other code" in out
-    assert "3 of 3 runs will be trained" in out
+    assert "5 of 5 runs will be trained" in out
 
 
 def test_figure_1_draws_every_cell(tmp_path, monkeypatch):
@@ -132,11 +132,19 @@ def test_figure_1_draws_every_cell(tmp_path, monkeypatch):
     args = compare.parse_args(["--lengths", "3", "7", "--seeds", "1"])
     keys = {"best_val_accuracy", "val_accuracy", "test_accuracy", "epochs", "updates", "updates_to_99", "seconds"}
     runs = [
-        {"cell": cell, "input_length": n, "seed": 0, "accuracy": 1.0, "reached": True, **dict.fromkeys(keys, 1)}
+        {
+            "side": "written",
+            "cell": cell,
+            "input_length": n,
+            "seed": 0,
+            "accuracy": 1.0,
+            "reached": True,
+            **dict.fromkeys(keys, 1),
+        }
         for cell in cells.CELLS
         for n in args.lengths
     ]
-    compare.plot(runs, compare.summarise(runs), args, tmp_path / "figure.png")
+    compare.plot(runs, compare.summarise(runs, ("side", "cell", "input_length")), args, tmp_path / "figure.png")
     labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert {"LSTM, median", "vanilla RNN, median", "third cell, median"} <= set(labels)
 

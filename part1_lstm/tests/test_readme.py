@@ -47,8 +47,9 @@ def decimals(value, digits):
 
 def sentences():
     """The phrases of README.md that hold results, computed."""
-    compare, protocols = load("compare", "runs", "summary"), load("protocols", "runs")["runs"]
-    lstm, rnn = (chosen(compare["runs"], cell=cell) for cell in ("lstm", "rnn"))
+    runs, protocols = load("compare", "runs")["runs"], load("protocols", "runs")["runs"]
+    runs = [run for run in runs if run.get("side", "written") == "written"]
+    lstm, rnn = (chosen(runs, cell=cell) for cell in ("lstm", "rnn"))
     updates = [entry["updates_to_99"] for entry in chosen(lstm, 19)]
     yield f"at 19 to 25 digits after {min(updates)} to {max(updates):,} updates ({len(updates)} runs)"
     fresh = {cell: chosen(protocols, protocol="fresh", optimizer="rmsprop", cell=cell) for cell in ("lstm", "rnn")}

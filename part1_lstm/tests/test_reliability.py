@@ -34,6 +34,7 @@ from studies import gradients, long_inputs, protocols, sweep_speed, three_digits
 TINY = ["--input-length", "5", "--hidden-size", "8", "--total-len", "300", "--batch-size", "64", "--stop-at", "2"]
 TINY += ["--device", "cpu", "--threads", "1"]
 SWEEP = ["--lengths", "3", "8", "--seeds", "1", "--hidden-size", "4", "--total-len", "60", "--device", "cpu"]
+SWEEP += ["--updates", "100", "--batch-size", "8"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 PATIENCE = 120  # seconds until a process that should have ended is a failure
 
@@ -85,6 +86,12 @@ def same(a, b):
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def planned(*options):
+    """The runs of a sweep under the protocol of the text."""
+    pairs = compare.plan(compare.parse_args([*SWEEP, *options]))
+    return [run_args for side, run_args in pairs if side == "written"]
 
 
 def checkpoint_in(folder):
@@ -219,7 +226,7 @@ def test_ctrl_c_on_a_command_line(tmp_path):
 
 def test_a_killed_sweep_trains_what_is_missing(tmp_path):
     """A folder without result.json, one with half of it and one of other options are trained again, no other."""
-    runs = compare.plan(compare.parse_args([*SWEEP, "--epochs", "1", "--out-dir", str(tmp_path)]))
+    runs = planned("--epochs", "1", "--out-dir", str(tmp_path))
     first = sweep.train_all(runs, 1)
     paths = [sweep.folder_of(run_args) / "result.json" for run_args in runs]
     paths[0].unlink()
@@ -235,7 +242,7 @@ def test_a_killed_sweep_trains_what_is_missing(tmp_path):
 
 
 def test_a_sweep_continues_a_checkpoint_and_never_replaces_one_of_other_options(tmp_path):
-    (run_args,) = compare.plan(compare.parse_args([*SWEEP, "--epochs", "3", "--out-dir", str(tmp_path)]))[:1]
+    (run_args,) = planned("--epochs", "3", "--out-dir", str(tmp_path))[:1]
     (whole,) = sweep.train_all([run_args], 1, result_only=False)
     folder = sweep.folder_of(run_args)
     (folder / "result.json").unlink()
@@ -565,7 +572,7 @@ def test_two_machines_share_a_sweep(tmp_path):
     outputs = [job.communicate(timeout=PATIENCE)[0] for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0], outputs
     assert not (nodes[1] / "compare.json").exists()
-    assert [len(list((node / "compare").glob("*/result.json"))) for node in nodes] == [4, 4]
+    assert [len(list((node / "compare").glob("*/result.json"))) for node in nodes] == [8, 8]
     assert_same_sweep(nodes[0], alone(tmp_path / "alone", "--epochs", "3", "--seeds", "2", workers="2"))
 
 
@@ -575,7 +582,7 @@ def test_killed_rank_ends_the_job(tmp_path, rank):
     """Within seconds, with a message; the same command then trains what is missing."""
     launch = ["--nproc-per-node", "2", "--master-port", str(free_port())]
     job = torchrun(tmp_path, *launch, options=["--epochs", "1000000", "--stop-at", "2"])
-    for name in "rnn_T8", "lstm_T8":  # the first run of each rank is at work
+    for name in "rnn_T8", "lstm_T8":  # both ranks are at work
         wait_for(f"compare/{name}*/config.json", tmp_path, job)
     listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(job.pid)], capture_output=True, text=True)
     ranks = sorted(map(int, listing.stdout.split()))  # in the order of their start
