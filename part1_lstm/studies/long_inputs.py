@@ -4,7 +4,7 @@
     python -m studies.long_inputs --lengths 150 --far-lengths 300 --farthest-lengths --forget-biases 1 5
     torchrun --nproc-per-node 4 -m studies.long_inputs                the runs shared out over processes, or machines
 
-The RNN, the LSTM, and the LSTM with other initial biases of the forget gate train under figure 1's protocol. With bias
+The RNN, the LSTM, and the LSTM with other initial biases of the forget gate train under the text's protocol. With bias
 b the cell state keeps about sigmoid(b)**T of what it held T steps before, so the bias that helps may grow with log T
 (Tallec & Ollivier 2018, Can recurrent neural networks warp time?). At --far-lengths, where a run takes minutes, they
 get fewer epochs; at --farthest-lengths only the LSTM with other forget biases trains. The runs lie in OUT_DIR/compare;

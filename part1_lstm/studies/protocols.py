@@ -4,12 +4,13 @@
     python -m studies.protocols --lengths 7 --seeds 1 --epochs 5   a quick try
     torchrun --nproc-per-node 4 -m studies.protocols               the runs shared out over processes, or over machines
 
-Both cells train under figure 1's protocol with RMSprop and with Adam, and under the protocol of the report's RNN
-(train.py --protocol fresh): both cells with RMSprop, the RNN with Adam as well. The runs lie in OUT_DIR/compare, where
-those of compare.py are; finished runs are not repeated (sweep.py).
+Both cells train under the protocol of the report's text with RMSprop and with Adam, and under that of its RNN (train.py
+--protocol fresh): both cells with RMSprop, the RNN with Adam as well. The runs lie in OUT_DIR/compare, where those of
+compare.py are; finished runs are not repeated (sweep.py).
 
-Reads report_record.json. Writes OUT_DIR/protocols.json (every run, and the summary of each group of seeds as in compare.json) and in FIGURES_DIR
-protocols.png (accuracy) and updates_to_99.png (updates to 99 % under figure 1's protocol).
+Reads report_record.json. Writes OUT_DIR/protocols.json (every run, and the summary of each group of seeds as in
+compare.json) and in FIGURES_DIR protocols.png (accuracy) and updates_to_99.png (updates to 99 % under the text's
+protocol).
 """
 
 import math
@@ -68,8 +69,8 @@ def set_lengths(axes, lengths, title):
 def plot_protocols(runs, summary, args, path):
     """Write accuracy over length to `path`, a panel for each optimizer and one for the report's RNN protocol."""
     panels = [
-        ("figure 1's protocol, RMSprop", SERIES[:2]),
-        ("figure 1's protocol, Adam", SERIES[2:4]),
+        ("the text's protocol, RMSprop", SERIES[:2]),
+        ("the text's protocol, Adam", SERIES[2:4]),
         ("the report's RNN protocol", SERIES[4:]),
     ]
     figure, row = plt.subplots(1, 3, figsize=(11.8, 4.6), sharey=True)
