@@ -33,6 +33,7 @@ import sweep
 import train
 import utils
 from studies.gradients import VANISHED, gradient_curves
+from studies.protocols import chosen
 
 TEST = 2000  # palindromes for the accuracy
 GRADIENT_EVERY = 5  # evaluations
@@ -157,11 +158,6 @@ def vanished(run):
     """Whether the gradient at the first step was at the end below a thousandth of that at the last."""
     ratios = [ratio for _, ratio in run["gradients"]]
     return bool(ratios) and (ratios[-1] is None or ratios[-1] > VANISHED)
-
-
-def chosen(runs, **wanted):
-    """The runs that agree with `wanted`."""
-    return [run for run in runs if all(run[name] == value for name, value in wanted.items())]
 
 
 def summarise(runs):

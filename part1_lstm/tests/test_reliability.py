@@ -24,7 +24,6 @@ from conftest import fork
 
 import benchmark
 import compare
-import report
 import run_folder
 import sweep
 import train
@@ -193,7 +192,7 @@ def die_in_checkpoint(number, moment):
     os.replace = lambda old, new: die() if now(new, "renaming") else replace(old, new)
 
 
-@pytest.mark.parametrize(("number", "moment"), [(2, "half"), (3, "half"), (3, "written"), (3, "renaming")])
+@pytest.mark.parametrize(("number", "moment"), [(2, "half"), (3, "written"), (3, "renaming")])
 def test_killed_while_it_writes_a_checkpoint(tmp_path, number, moment):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run_here(whole, "--epochs", "4")
@@ -430,9 +429,6 @@ def weights_of(cell, hidden_size):
 OTHER, UNREADABLE = "its contents are not those of such a run", "not a checkpoint that can be read"
 SPOILED_FILES = [
     (lambda path: path.unlink(), "there is no such file"),
-    (lambda path: path.write_bytes(b""), UNREADABLE),
-    (lambda path: path.write_bytes(path.read_bytes()[:5000]), UNREADABLE),
-    (lambda path: path.write_text("text\n"), UNREADABLE),
     (lambda path: (path.unlink(), path.mkdir()), UNREADABLE),
     (lambda path: torch.save(RunsCode(path.parent / "ran"), path), UNREADABLE),
     (lambda path: torch.save({"kind": "gan"}, path), "kind 'part1 run' is needed, this file holds 'gan'"),
@@ -484,8 +480,8 @@ def test_bad_checkpoint(tmp_path, capsys, stopped_run, spoil):
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("flips", [60, pytest.param(1000, marks=pytest.mark.long)])
-def test_flipped_bits_are_refused_or_harmless(tmp_path, stopped_run, flips):
+@pytest.mark.long
+def test_flipped_bits_are_refused_or_harmless(tmp_path, stopped_run):
     """Anywhere in the file, and at two places that torch.load passes over: a weight, and the flag `is a folder`."""
     path, whole = tmp_path / "run" / "checkpoint.pt", state(stopped_run)
     path.parent.mkdir()
@@ -495,7 +491,7 @@ def test_flipped_bits_are_refused_or_harmless(tmp_path, stopped_run, flips):
         largest = max(archive.infolist(), key=lambda entry: entry.file_size)
         places = [(good.index(archive.read(largest)), 4), (archive.start_dir + 38, 4)]
     draw, refused = random.Random(0), []
-    places += [(draw.randrange(len(good)), draw.randrange(8)) for _ in range(flips)]
+    places += [(draw.randrange(len(good)), draw.randrange(8)) for _ in range(1000)]
     for place, bit in places:
         bad = bytearray(good)
         bad[place] ^= 1 << bit
@@ -505,14 +501,6 @@ def test_flipped_bits_are_refused_or_harmless(tmp_path, stopped_run, flips):
         except utils.InputError:
             refused.append((place, bit))
     assert refused[:2] == places[:2]
-
-
-@pytest.mark.parametrize("text", ["{", "", "[]", "{}", "\xff"])
-def test_damaged_results_are_named(tmp_path, capsys, text):
-    (tmp_path / "compare.json").write_bytes(text.encode("latin-1"))
-    code, error = script(capsys, report.main, "--out-dir", tmp_path, "--figures-dir", tmp_path)
-    assert (code, error.count("\n")) == (2, 1)
-    assert "compare.json" in error
 
 
 # --- more than one process ---
@@ -607,14 +595,3 @@ def test_each_rank_takes_a_gpu(monkeypatch, rank):
     assert utils.pick_device(train.parse_args([])).type == "cuda"
     assert taken == [rank % 2]
     assert compare.parse_args([]).workers == 1  # torchrun's processes are workers already
-
-
-@pytest.mark.parametrize(
-    "variables", [{"WORLD_SIZE": "2"}, {"WORLD_SIZE": ""}, {"RANK": "x", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}]
-)
-def test_leftovers_of_another_job_are_named(monkeypatch, capsys, tmp_path, variables):
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    code, error = script(capsys, compare.main, *SWEEP, "--out-dir", tmp_path)
-    assert (code, error.count("\n")) == (2, 1)
-    assert "unset" in error
