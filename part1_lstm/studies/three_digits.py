@@ -118,6 +118,11 @@ def errors(predictions, seeds):
     }
 
 
+def of_seeds(accuracy):
+    """Median and range of the held-out accuracies of all seeds, and every one of them."""
+    return median_and_range(accuracy.tolist(), 4) | {"seeds": [round(value, 4) for value in accuracy.tolist()]}
+
+
 def summarise(setting, predictions, accuracy, seeds):
     """One setting's row of the results; predictions int64 (seeds, evaluations, 100), accuracy (seeds, evaluations).
 
@@ -140,8 +145,8 @@ def summarise(setting, predictions, accuracy, seeds):
         ),
         "optimizer": optimizer,
         "batch_size": batch_size,
-        "accuracy_at_budget": median_and_range(held_out[:, budget].tolist(), 4),
-        "accuracy_at_end": median_and_range(held_out[:, -1].tolist(), 4),
+        "accuracy_at_budget": of_seeds(held_out[:, budget]),
+        "accuracy_at_end": of_seeds(held_out[:, -1]),
         "train_accuracy_at_budget": median_and_range(accuracy[:, budget].tolist(), 4),
         "train_accuracy_at_end": median_and_range(accuracy[:, -1].tolist(), 4),
         "updates_to_99_percent": {"median": median if median < float("inf") else None, "seeds": reached},

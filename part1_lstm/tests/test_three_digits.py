@@ -96,8 +96,8 @@ def test_summary_by_hand():
     row = three_digits.summarise(
         three_digits.SETTINGS[0], predictions, torch.full((3, evaluations), 0.5), seeds=[0, 1, 2]
     )
-    assert row["accuracy_at_budget"] == {"median": 0.0, "min": 0.0, "max": 1.0}
-    assert row["accuracy_at_end"] == {"median": 1.0, "min": 0.6, "max": 1.0}
+    assert row["accuracy_at_budget"] == {"median": 0.0, "min": 0.0, "max": 1.0, "seeds": [1.0, 0.0, 0.0]}
+    assert row["accuracy_at_end"] == {"median": 1.0, "min": 0.6, "max": 1.0, "seeds": [1.0, 1.0, 0.6]}
     assert row["updates_to_99_percent"] == {"median": 31 * three_digits.EVERY, "seeds": [10, 155, None]}
     assert row["weights"] == 72_458
     assert len(row["curve"]["median"]) == evaluations
