@@ -8,7 +8,9 @@ OUT_DIR, where there is one, else that of the repository). The statements and th
 table stands every figure that is there, with its numbers.
 """
 
+import math
 import os
+import statistics
 
 import torch
 
@@ -123,9 +125,34 @@ def repetition(results):
     return table([*head, "gradient vanished: runs that failed", "... that reached 99 %"], rows)
 
 
-def answers(name):
-    """The sentences that a study has computed."""
-    return lambda results: "\n\n".join(results[name]["answer"]).split("\n")
+def three_digits(results):
+    """The sentences that the study has computed."""
+    return "\n\n".join(results["three_digits"]["answer"]).split("\n")
+
+
+def gradients(results):
+    """The gradient at the first step before and after training, and the units that keep the first cell state."""
+    rows, found = [], {}
+    for run in results["gradients"]["runs"]:
+        found.setdefault((run["trained_on"], run["network"]), []).append(run)
+    for (trained_on, name), runs in found.items():
+        ratios = [run["last_over_first"]["h"] or math.inf for run in runs]
+        lost = sum(ratio > claims.VANISHED for ratio in ratios)
+        kept = [run["gates"]["units_keeping_half"] for run in runs if "gates" in run]
+        accuracy = statistics.median(run["validation_accuracy"] for run in runs)
+        told = [name, f"on {trained_on} digits" if trained_on else "no", f"{accuracy:.3f}"]
+        told += [f"{statistics.median(ratios):.1e} ({min(ratios):.1e} to {max(ratios):.1e})", f"{lost} of {len(runs)}"]
+        rows.append([*told, ", ".join(f"{units:.1f}" for units in kept)])
+    steps = len(results["gradients"]["runs"][0]["curves"]["h"])
+    head = [
+        "network",
+        "trained",
+        f"accuracy on {steps} digits, median",
+        "gradient norm by h, last step / first: median (range)",
+    ]
+    return table(
+        [*head, f"over {claims.VANISHED:,}", "units keeping over half of the first cell state, each run"], rows
+    )
 
 
 def speed(results):
@@ -166,11 +193,11 @@ SECTIONS = [
      "long_inputs"),
     ("Three digits", ["three_digits"], "studies/three_digits.py", "Accuracy on held-out palindromes of 4 digits over "
      "updates, every palindrome held out once; dashed: each cell with the other one's number of weights.",
-     answers("three_digits"), "three_digits"),
+     three_digits, "three_digits"),
     ("Gradients and gates", ["gradients", "gates"], "studies/gradients.py", "The gradient norm at step t relative to "
      "that at the last step, before and after training, with the median validation accuracy at that length in the "
      "legend. Below: the gates of a trained LSTM while it reads one palindrome, and the share of the first cell state "
-     "that is left in each unit.", answers("gradients"), "gradients"),
+     "that is left in each unit.", gradients, "gradients"),
     ("Speed", ["lstm_speed"], "benchmark.py", "Milliseconds of a training step per digit: by the equations, by the "
      "backward pass written by hand, and by torch's own LSTM.", speed, "benchmark"),
 ]  # fmt: skip

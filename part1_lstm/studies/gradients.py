@@ -195,21 +195,22 @@ def stage(trained_on):
     return f"trained on {trained_on} digits" if trained_on else "untrained"
 
 
-def answer(summary, input_length):
-    """Does the gradient vanish, and in which network? A sentence for each stage."""
+def vanished(row):
+    """Whether the gradient by every state of a run's network had vanished at the first step."""
+    return all(ratio is None or ratio > VANISHED for ratio in row["last_over_first"].values())
+
+
+def answer(rows, input_length):
+    """In how many networks does the gradient vanish? A sentence for each stage; rows: what `measure` returned."""
     sentences = []
-    for trained_on in dict.fromkeys(entry["trained_on"] for entry in summary):
-        vanished, ratios = [], []
-        for entry in (entry for entry in summary if entry["trained_on"] == trained_on):
-            medians = {state: ratio and ratio["median"] for state, ratio in entry["last_over_first"].items()}
-            if all(median is None or median > VANISHED for median in medians.values()):
-                vanished.append(entry["network"])
-            shown = " and ".join(f"{'inf' if m is None else format(m, '.2g')} ({s})" for s, m in medians.items())
-            ratios.append(f"{entry['network']}: {shown}")
+    for trained_on in dict.fromkeys(row["trained_on"] for row in rows):
+        own, counts = [row for row in rows if row["trained_on"] == trained_on], []
+        for name in dict.fromkeys(row["network"] for row in own):
+            lost = [vanished(row) for row in own if row["network"] == name]
+            counts.append(f"{sum(lost)} of {len(lost)} ({name})")
         sentences.append(
-            f"{stage(trained_on).capitalize()}, {input_length} steps: the last step's gradient norm over the first's, "
-            f"median over the seeds, is {'; '.join(ratios)}. Above {VANISHED:,}, where it counts as vanished, in: "
-            f"{'; '.join(vanished) or 'none'}."
+            f"{stage(trained_on).capitalize()}, {input_length} steps: the last step's gradient norm is over "
+            f"{VANISHED:,} times the first's, so the gradient has vanished, in {', '.join(counts)}."
         )
     return sentences
 
@@ -331,7 +332,7 @@ def main(argv=None):
             (pair for pair in trained if "gates" in pair[1]), key=lambda pair: pair[1]["gates"]["validation_accuracy"]
         )
         summary = summarise(rows)
-        sentences = answer(summary, args.input_length)
+        sentences = answer(rows, args.input_length)
         result = {
             "answer": sentences,
             "summary": summary,

@@ -170,20 +170,14 @@ def test_untrained_weights_are_those_that_training_begins_with(tmp_path, monkeyp
             assert end["W_fx.bias"].tolist() == [1.0] * 5
 
 
-def summary_of(**ratios):
-    """Rows of a summary with these last gradients over the first; None is an underflow."""
-    return [
-        {"trained_on": None, "network": network, "last_over_first": {s: v and {"median": v} for s, v in states.items()}}
-        for network, states in ratios.items()
+def test_answer_counts_where_it_vanishes():
+    ratios = {"LSTM": [{"h": 5e3, "c": 2.0}, {"h": 5e3, "c": None}], "RNN": [{"h": 5e3}, {"h": None}, {"h": 999.0}]}
+    rows = [
+        {"trained_on": None, "network": name, "last_over_first": ratio} for name in ratios for ratio in ratios[name]
     ]
-
-
-def test_answer_names_what_vanishes():
-    ask = gradients.answer
-    assert "vanished, in: RNN." in ask(summary_of(LSTM={"h": 5e3, "c": 2.0}, RNN={"h": 5e3}), 9)[0]
-    assert "vanished, in: LSTM; RNN." in ask(summary_of(LSTM={"h": 5e3, "c": None}, RNN={"h": 5e3}), 9)[0]
-    assert "vanished, in: none." in ask(summary_of(LSTM={"h": 1e-2, "c": 2.0}, RNN={"h": 999.0}), 9)[0]
-    assert "inf (h)" in ask(summary_of(RNN={"h": None}), 9)[0]
+    (sentence,) = gradients.answer(rows, 9)
+    assert sentence.startswith("Untrained, 9 steps: ")
+    assert sentence.endswith("in 1 of 2 (LSTM), 2 of 3 (RNN).")
 
 
 def test_median_and_range():
