@@ -146,11 +146,14 @@ def plan(args):
 def compact(result):
     """A run as repetition.json holds it; accuracies are those at its end, a ratio of gradients is None if infinite."""
     config, (_, _, trained, accuracy, _) = result["config"], result["history"][-1]
+    gradients = [
+        [updates, float(f"{ratio:.4g}") if math.isfinite(ratio) else None] for updates, ratio in result["gradients"]
+    ]
     return {name: config[name] for name in ("cell", "input_length", "size", "seed")} | {
         "updates_to_99": result["updates_to_99"],
         "accuracy": round(accuracy, 4),
         "train_accuracy": round(trained, 4),
-        "gradients": [[updates, ratio if math.isfinite(ratio) else None] for updates, ratio in result["gradients"]],
+        "gradients": gradients,
     }
 
 
@@ -205,7 +208,7 @@ def draw(runs, args, path):
                         below.plot(updates, ratios, STYLES[size], color=kind.colour, lw=1, alpha=0.8)
                         below.scatter(updates[-1], ratios[-1], color=kind.colour, **marker)
         above.axhline(args.updates, color="0.6", lw=1, ls="--")
-        above.set_xlim(-0.5, len(sizes) - 0.5)
+        above.set(xlim=(-0.5, len(sizes) - 0.5), ylim=(0.7 * args.every, 2 * args.updates))
         names = [f"{size:,}" if size else "fresh" for size in sizes]
         above.set(title=f"{length} digits", yscale="log", xlabel="training palindromes")
         above.set_xticks(range(len(sizes)), names)
@@ -221,7 +224,9 @@ def draw(runs, args, path):
             label = f"below: {f'{size:,} palindromes' if size else 'fresh batches'}"
             above.plot([], [], STYLES[size], color="0.4", lw=1.2, label=label)
     above.plot([], [], "--", color="0.4", lw=1, label=f"below: over {VANISHED:,} the gradient has vanished")
-    figure.legend(*above.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
+    figure.legend(
+        *above.get_legend_handles_labels(), loc="outside upper center", ncols=min(3, len(lengths)), fontsize=9
+    )
     told = f"{plots.seeds_text(args.seed, args.seeds)}, {args.optimizer}, lr {args.lr:g}, batch {args.batch_size}"
     told += f", hidden {args.hidden_size}, at most {args.updates:,} updates; ratios above {HIGHEST:g} drawn there"
     utils.save_figure(figure, path, f"studies/repetition.py: {told}")
