@@ -92,8 +92,8 @@ def test_report_file_agrees_with_what_was_published(tmp_path, monkeypatch, capsy
     utils.save_json(tmp_path / "dynamics.json", results_of(HEALTHY, {})["dynamics"])
     report.main(words)
     out = capsys.readouterr().out
-    assert "d_too_strong, as written: does not hold, published: holds" in out
-    assert "verdicts agree with the published ones" in (tmp_path / "report.md").read_text()
+    assert "d_too_strong, as written: true of 0 of 5 here, of 5 of 5 in the published results" in out
+    assert "have the same majority as the published ones" in (tmp_path / "report.md").read_text()
     assert "**does not hold** (0 of 5; median 0.6)" in (tmp_path / "report.md").read_text()
 
 
