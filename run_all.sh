@@ -92,13 +92,14 @@ if $quick; then
     protocols=(--lengths 7 --seeds 1 --epochs 4 --updates 100)
     long_inputs=(--lengths 15 --seeds 1 --epochs 4 --far-lengths 20 --farthest-lengths 25 --far-epochs 2)
     three_digits=(--seeds 1 --updates 100)
+    repetition=(--lengths 15 --sizes 1000 0 --seeds 1 --updates 200)
     gradients=(--seeds 1 --epochs 4 --train-length 15 --input-length 30)
     overpowering=(--limit 5000 --seeds 1 --epochs 2)
     recipes=(--limit 5000 --seeds 1 --epochs 2 --recipes as_reported average penalty --final-epochs 2 --studies changes)
     rates=(--tries 4000 --count 50)
 else
-    compare=() train_classifier=() dynamics=() latent=() protocols=() long_inputs=() three_digits=() overpowering=()
-    gradients=(--train-length 25 --forget-bias 4) recipes=() rates=()
+    compare=() train_classifier=() dynamics=() latent=() protocols=() long_inputs=() three_digits=() repetition=()
+    gradients=(--train-length 25 --forget-bias 4) overpowering=() recipes=() rates=()
 fi
 networks+=("${latent[@]}")
 
@@ -114,8 +115,12 @@ step() { # minutes on two cores, title, folder, arguments of python
 if [ ! -e "$part2/.classifier_is_new" ]; then # the classifier.pt of the repository does not count
     step 1 "The classifier of digits" part2_gan classifier.py "${part2_on_data[@]}" "${train_classifier[@]}"
 fi
+if $deep && ! $quick; then # first the runs of one recipe, then those of both, which draws the figures with all of them
+    step 600 "Ten seeds as published" part2_gan dynamics.py "${part2_on_data[@]}" "${classifier[@]}" --recipes published --seeds 10
+    dynamics=(--seeds 3) compare=(--seeds 10)
+fi
 step 20 "Figure 1: LSTM and RNN on palindromes" part1_lstm compare.py "${part1[@]}" "${compare[@]}"
-step 72 "Figures 2 to 5: training dynamics of four GANs" \
+step 72 "Figures 2 to 5: training dynamics" \
     part2_gan dynamics.py "${part2_on_data[@]}" "${classifier[@]}" "${dynamics[@]}"
 step 1 "Sample quality" part2_gan evaluate.py "${part2_on_data[@]}" "${networks[@]:0:4}"
 step 0 "Figure 6: interpolation" part2_gan interpolate.py "${part2_on_data[@]}" "${networks[@]}"
@@ -126,6 +131,7 @@ step 4 "How often figures 6 to 8 come out" part2_gan -m studies.latent_rates "${
 if $deep; then
     step 60 "Part 1: optimizers and protocols" part1_lstm -m studies.protocols "${part1[@]}" "${protocols[@]}"
     step 30 "Part 1: long inputs" part1_lstm -m studies.long_inputs "${part1[@]}" "${long_inputs[@]}"
+    step 60 "Part 1: repetition" part1_lstm -m studies.repetition "${part1[@]}" "${repetition[@]}"
     step 3 "Part 1: three digits" part1_lstm -m studies.three_digits "${part1[@]}" "${three_digits[@]}"
     step 3 "Part 1: gradients and gates" part1_lstm -m studies.gradients "${part1[@]}" "${gradients[@]}"
     step 40 "Part 2: what makes the discriminator overpower the generator" \
@@ -135,6 +141,10 @@ if $deep; then
 fi
 step 0 "Part 1: the report's claims" part1_lstm report.py "${part1[@]}"
 step 0 "Part 2: the report's claims" part2_gan report.py "${part2_on_data[@]}"
+
+for old in "$part2"/{balanced,initial,grid,study.json,latent_study.json}; do
+    if [ -e "$old" ]; then echo "run_all.sh: $old is of an earlier version and not used any more; it can be deleted"; fi
+done
 
 times=()
 for i in "${!titles[@]}"; do
