@@ -3,7 +3,10 @@
 import multiprocessing
 import os
 import sys
+import threading
 from pathlib import Path
+
+from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -12,6 +15,7 @@ def fork(function, log=os.devnull):
     """Start a function in a process that has all modules already, with its output in the file `log`."""
 
     def work():
+        tqdm.set_lock(threading.RLock())  # its own one is shared by processes: a killed one would keep it for ever
         with open(log, "w") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
