@@ -58,16 +58,17 @@ def claim_rows(counted):
 
 
 def agreement(counted, published):
-    """Lines that say which verdicts agree with the published ones; both are lists of claims."""
-    known = {claim["id"]: claim for claim in published}
-    pairs = [
-        (f"{claim['id']}, {words}", known.get(claim["id"], {}).get(side), claim[side])
-        for claim in counted
-        for side, words in SIDES.items()
-    ]
-    both = [(name, old["verdict"], new["verdict"]) for name, old, new in pairs if old and new]
-    differ = [f"{name}: {new}, published: {old}" for name, old, new in both if old != new]
-    return [f"{len(both) - len(differ)} of {len(both)} verdicts agree with the published ones", *differ]
+    """Lines that say where these counts have the same majority as the published ones; both are lists of claims."""
+    known, lines, total = {claim["id"]: claim for claim in published}, [], 0
+    for claim in counted:
+        for side, words in SIDES.items():
+            old, new = known.get(claim["id"], {}).get(side), claim[side]
+            if old and new:
+                total += 1
+                if (2 * old["k"] > old["n"]) != (2 * new["k"] > new["n"]):
+                    here, there = (f"{of['k']} of {of['n']}" for of in (new, old))
+                    lines.append(f"{claim['id']}, {words}: true of {here} here, of {there} in the published results")
+    return [f"{total - len(lines)} of {total} counts have the same majority as the published ones", *lines]
 
 
 def outcomes(result, keys, names):
