@@ -86,9 +86,10 @@ classifier=(--classifier "$part2/classifier.pt")
 networks=(--checkpoint "$part2/generator.pt" "${classifier[@]}")
 if $quick; then
     compare=(--lengths 3 7 11 25 --seeds 1 --epochs 8 --updates 200)
-    train_classifier=(--limit 10000 --epochs 2)
-    dynamics=(--limit 10000 --epochs-initial 3 --epochs-balanced 15)
-    latent=(--confidence 0.5)
+    train_classifier=(--limit 10000 --epochs 1)
+    dynamics=(--limit 10000 --batch-size 32 --epochs-initial 2 --epochs-balanced 11)
+    quality=(--samples 2000)
+    latent=(--confidence 0.3)
     protocols=(--lengths 7 --seeds 1 --epochs 4 --updates 100)
     long_inputs=(--lengths 15 --seeds 1 --epochs 4 --far-lengths 20 --farthest-lengths 25 --far-epochs 2)
     three_digits=(--seeds 1 --updates 100)
@@ -99,7 +100,7 @@ if $quick; then
     rates=(--tries 4000 --count 50)
 else
     compare=() train_classifier=() dynamics=() latent=() protocols=() long_inputs=() three_digits=() repetition=()
-    gradients=(--train-length 25 --forget-bias 4) overpowering=() recipes=() rates=()
+    gradients=(--train-length 25 --forget-bias 4) quality=() overpowering=() recipes=() rates=()
 fi
 networks+=("${latent[@]}")
 
@@ -122,7 +123,7 @@ fi
 step 20 "Figure 1: LSTM and RNN on palindromes" part1_lstm compare.py "${part1[@]}" "${compare[@]}"
 step 72 "Figures 2 to 5: training dynamics" \
     part2_gan dynamics.py "${part2_on_data[@]}" "${classifier[@]}" "${dynamics[@]}"
-step 1 "Sample quality" part2_gan evaluate.py "${part2_on_data[@]}" "${networks[@]:0:4}"
+step 1 "Sample quality" part2_gan evaluate.py "${part2_on_data[@]}" "${networks[@]:0:4}" "${quality[@]}"
 step 0 "Figure 6: interpolation" part2_gan interpolate.py "${part2_on_data[@]}" "${networks[@]}"
 step 0 "Figures 7 and 8: vector arithmetic" part2_gan arithmetic.py "${part2_on_data[@]}" "${networks[@]}"
 step 1 "A second classifier" part2_gan classifier.py --kind mlp "${part2_on_data[@]}" "${train_classifier[@]}"

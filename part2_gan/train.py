@@ -256,7 +256,7 @@ def train(args, position=0):
             save()  # a run that is stopped in its first epoch can be resumed as well
         epochs = range(state["epoch"] + 1, args.epochs + 1)
         bar = {"total": args.epochs, "initial": state["epoch"], "unit": "epoch", "position": position}
-        for epoch in (progress := tqdm(epochs, args.name, disable=rank > 0, **bar)):
+        for epoch in (progress := tqdm(epochs, args.name, disable=rank > 0 or None, **bar)):
             falling = (1 - (epoch - 1) / args.epochs) / (1 - args.decay_from) if args.decay_from < 1 else 1
             for group in adams[0].param_groups + adams[1].param_groups:
                 group["lr"] = args.lr * min(1, falling)

@@ -5,11 +5,13 @@ import multiprocessing.connection
 import os
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from tqdm import tqdm
 
 PART = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PART))
@@ -66,7 +68,12 @@ def trained(tmp_path_factory):
 
 def fork(function, *args):
     """Start a function in a process that has all modules already; returns the process."""
-    process = multiprocessing.get_context("fork").Process(target=function, args=args)
+
+    def start():
+        tqdm.set_lock(threading.RLock())  # its own is shared by processes: a killed one would keep it
+        function(*args)
+
+    process = multiprocessing.get_context("fork").Process(target=start)
     process.start()
     return process
 
