@@ -26,10 +26,10 @@ if [ -e "${1:-}" ]; then
 fi
 log=$(mktemp)
 trap 'rm -f "$log"; kill $(jobs -p) 2> /dev/null || true' EXIT
-tests part1_lstm "$@" > "$log" 2>&1 &
+tests part2_gan "$@" > "$log" 2>&1 & # the longest, beside the others
 status=0
-tests part2_gan "$@" || status=$?
+tests part1_lstm "$@" || status=$?
+tests .ci "$@" || status=$?
 wait $! || status=$?
 cat "$log"
-tests .ci "$@" || status=$?
 exit "$status"
