@@ -116,8 +116,10 @@ def untrained(tmp_path_factory):
     return folder
 
 
-def test_end_to_end(untrained, tmp_path, capsys):
+def test_end_to_end(untrained, tmp_path, monkeypatch, capsys):
     """Two generators; the second run of the same seed gives the same numbers, and one that draws no 7 has no rates."""
+    monkeypatch.setattr(latent_rates, "SAMPLES", 200)
+    monkeypatch.setattr(latent_rates, "NEIGHBOURS", 50)
     checkpoints = [str(untrained / f"run{number}" / "checkpoint.pt") for number in (0, 1)]
     networks = ["--classifier", str(untrained / "classifier.pt"), "--mlp", str(untrained / "classifier.pt")]
     words = [*networks, "--dataset", "typeset", "--limit", "1000", "--tries", "2000", "--count", "20"]
