@@ -153,7 +153,7 @@ times=()
 for i in "${!titles[@]}"; do
     left=0 start=$SECONDS
     for m in "${minutes[@]:i}"; do left=$((left + m)); done
-    if $quick; then left="" since=""; else left=" (about $left min to go on two cores, $((SECONDS / 60)) min so far)"; fi
+    if $quick; then left=""; else left=" (about $left min to go on two cores, $((SECONDS / 60)) min so far)"; fi
     echo
     echo "[$((i + 1))/${#titles[@]}] ${titles[i]}$left"
     eval "set -- ${commands[i]}"

@@ -13,9 +13,10 @@ import statistics
 from typing import NamedTuple
 
 import sweep
+from compare import ZONE_FROM
 
 SIDES = ("published", "written")
-LONG = 15  # digits: where the report's figure begins its "vanishing gradient zone"
+LONG = ZONE_FROM
 VANISHED = 1000  # the gradient norm at the last step over that at the first
 
 

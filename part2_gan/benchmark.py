@@ -208,15 +208,15 @@ def peak_mib(rung, arch, images, args, device):
         make(rung, arch, images, args, device)()
         return torch.cuda.max_memory_allocated() / 2**20
     Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far: importing torch
-    before = resident_mib("VmRSS")
+    before = highest_resident_mib()
     make(rung, arch, images, args, device)()
-    return resident_mib("VmHWM") - before
+    return highest_resident_mib() - before
 
 
-def resident_mib(entry):
-    """Memory of this process in MiB as Linux counts it: entry "VmRSS" now, "VmHWM" at its peak so far."""
+def highest_resident_mib():
+    """The most memory in MiB that this process has held, as Linux counts it."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith(f"{entry}:"))
+    return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith("VmHWM:"))
 
 
 def measure_memory(rung, arch, args, device):

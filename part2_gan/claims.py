@@ -1,14 +1,16 @@
 """The report's statements about the GAN as rules, and in how many runs or generators each is true.
 
 A rule is true or false of one unit: a training run, or a generator. A statement *holds* if the 95 % Wilson interval of
-the share of units for which its rule is true lies above one half, and *does not hold* if it lies below. It is *open* if
-the interval contains one half, or if leaving out any one unit would change the verdict. Every rule stands in its row
+the share of units for which its rule is true lies above one half, and *does not hold* if it lies below. Otherwise, or
+if leaving out any one unit would change the verdict, the table shows the count alone. Every rule stands in its row
 with the number that decides; nothing here is typed in by hand but the report's own words and numbers.
 """
 
 import math
 import statistics
 from typing import NamedTuple
+
+import metrics
 
 LOG2 = math.log(2)
 SIDES = ("published", "written")
@@ -30,18 +32,11 @@ class Claim(NamedTuple):
     record: object = None
 
 
-def wilson(k, n, z=1.959964):
-    """The Wilson score interval (Wilson 1927) of k of n, by default the 95 % one."""
-    centre, scale = (k + z * z / 2) / n, 1 + z * z / n
-    reach = z * math.sqrt(k * (n - k) / n + z * z / 4) / n
-    return (centre - reach) / scale, (centre + reach) / scale
-
-
 def verdict(k, n):
     """What k of n units say: "holds", "does not hold" or "open"; None for no units."""
 
     def at(k, n):
-        low, high = wilson(k, n)
+        low, high = metrics.wilson(k, n)
         return "holds" if low > 0.5 else "does not hold" if high < 0.5 else "open"
 
     if n == 0:
@@ -129,11 +124,11 @@ def losses_and_quality(run):
     return spearman(gaps, [entry["frechet_distance"] for entry in run["quality"]])
 
 
-def over_real(value):
-    """The measure `value(run)` over the runs against the balanced D, divided by that of real digits."""
+def beside_real(arch, value):
+    """The measure `value(run, real)` over the runs against the discriminator `arch`; `real` is that of real digits."""
 
     def measure(results, side):
-        return [value(run, results["dynamics"]["real"]) for run in runs_of(results, side, "balanced").values()]
+        return [value(run, results["dynamics"]["real"]) for run in runs_of(results, side, arch).values()]
 
     return measure
 
@@ -215,8 +210,8 @@ CLAIMS = [
     Claim("unsatisfactory", "the generated images after 50 epochs were unsatisfactory",
           "less than half as many samples as test digits are classified with a confidence above 0.99",
           RUN + ", initial D",
-          lambda results, side: [run["quality"][-1]["confident_share"] / results["dynamics"]["real"]["confident_share"]
-                                 for run in runs_of(results, side, "initial").values()], lambda v: v < 0.5),
+          beside_real("initial", lambda run, real: run["quality"][-1]["confident_share"] / real["confident_share"]),
+          lambda v: v < 0.5),
     Claim("balances", "dropout and fewer neurons in D help to balance the power",
           "after as many epochs D's accuracy is at least 10 points lower than that of the initial D", PAIR,
           per_pair(lambda a, b, n: mean(a, "d_accuracy", n - 9, n) - mean(b, "d_accuracy", n - 9, n)),
@@ -240,10 +235,10 @@ CLAIMS = [
           RUN + ", balanced D", per_run("balanced", losses_and_quality), lambda v: v >= 0.5),
     Claim("high_quality", "the Generator produces high-quality images ...",
           "precision against test digits at least 0.9 times that of training digits", RUN + ", balanced D",
-          over_real(lambda run, real: run["precision_recall"]["precision"] / real["precision"]), lambda v: v >= 0.9),
+          beside_real("balanced", lambda run, real: run["precision_recall"]["precision"] / real["precision"]), lambda v: v >= 0.9),
     Claim("resemble_real", "... that closely resemble real MNIST digits",
           "Fréchet distance at most twice that of training digits", RUN + ", balanced D",
-          over_real(lambda run, real: run["quality"][-1]["frechet_distance"] / real["frechet_distance"]),
+          beside_real("balanced", lambda run, real: run["quality"][-1]["frechet_distance"] / real["frechet_distance"]),
           lambda v: v <= 2),
     Claim("stage_a", "at the beginning, mostly noise with few consistent patterns",
           "at most 5 of the 25 samples after the first epoch are classified with a confidence above 0.99",
@@ -257,7 +252,7 @@ CLAIMS = [
                   / at_epoch(run, run["epochs"] // 2)["frechet_distance"]), lambda v: v < 1),
     Claim("some_weird", "... although some digits are still a bit weird",
           "5 to 50 % fewer samples than test digits are classified with a confidence above 0.99", RUN + ", balanced D",
-          over_real(lambda run, real: 1 - run["quality"][-1]["confident_share"] / real["confident_share"]),
+          beside_real("balanced", lambda run, real: 1 - run["quality"][-1]["confident_share"] / real["confident_share"]),
           lambda v: 0.05 <= v <= 0.5),
     Claim("looks_like_1", "the intermediate images [from 7 to 6] look like 1",
           "more than half of the straight paths pass an image classified as 1", GENERATOR,

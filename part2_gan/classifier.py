@@ -89,6 +89,23 @@ def load_classifier(path, device):
         raise utils.InputError(f"{path}: its contents do not fit the networks of classifier.py") from None
 
 
+def path_of(args, kind="cnn"):
+    """Where the repository keeps the classifier of a kind for the data set of `args`."""
+    return utils.subfolder(utils.RESULTS, args.dataset) / f"classifier{KINDS[kind].suffix}.pt"
+
+
+def with_test_digits(args, device):
+    """The classifier of --classifier, or the repository's, and its `metrics.outputs` for the test digits of `args`.
+
+    Raises utils.InputError if there is no classifier, or one of another data set.
+    """
+    path = args.classifier or path_of(args)
+    classifier, trained = load_classifier(path, device)
+    if trained["dataset"] != args.dataset:
+        raise utils.InputError(f"{path} was trained on {trained['dataset']}, not on {args.dataset}: run classifier.py")
+    return classifier, metrics.outputs(classifier, dataset.scale(dataset.load(args, train=False)[0]).to(device))
+
+
 def measure_digits(classifier, images, test_images):
     """The metrics.reference of uint8 test images, its floor from as many training images; None if it cannot be made."""
     test, training = (

@@ -34,7 +34,7 @@ import plots
 import runs
 import train
 import utils
-from classifier import load_classifier
+from classifier import with_test_digits
 from latents import load_generator
 
 RECIPES = {"published": "As published", "written": "As written"}
@@ -219,10 +219,8 @@ def examiner(args):
     how many are classified with a confidence above .99.
     """
     device = utils.pick_device(args)
-    path = args.classifier or utils.subfolder(utils.RESULTS, args.dataset) / "classifier.pt"
-    classifier, _ = load_classifier(path, device)
-    images = (dataset.scale(dataset.load(args, train=part)[0][:10_000]).to(device) for part in (False, True))
-    test, training = (metrics.outputs(classifier, part) for part in images)
+    classifier, test = with_test_digits(args, device)
+    training = metrics.outputs(classifier, dataset.scale(dataset.load(args)[0][:10_000]).to(device))
     reference = metrics.reference(*test, training[0])
     digits, own = (metrics.manifold(metrics.thinned(part[0], 5000)) for part in (test, training))
     precision, recall = metrics.precision_recall(own, digits)
@@ -295,8 +293,9 @@ def main(argv=None):
         examine, real = examiner(args)
     for folder in (folder for of in found.values() for folder in of.values()):
         result = runs.load_result(folder)
-        largest = runs.load_history(folder)[:, train.HISTORY.index("g_loss")].max().item()
-        entry = result | {"by_epoch": runs.epoch_means(folder, result["epochs"]), "largest_g_loss": largest}
+        history = runs.load_history(folder)
+        largest = history[:, train.HISTORY.index("g_loss")].max().item()
+        entry = result | {"by_epoch": runs.epoch_means(history, result["epochs"]), "largest_g_loss": largest}
         entries[folder.name] = entry | (examine(folder) if args.evaluate_every else {})
         means = ", ".join(f"{column} {value:.3f}" for column, value in result["last_epoch"].items())
         print(f"{folder.name}: {result['epochs']} epochs; means of the last: {means}")

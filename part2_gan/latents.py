@@ -17,7 +17,7 @@ import torch.nn.functional as F
 import metrics
 import plots
 import utils
-from classifier import load_classifier
+from classifier import load_classifier, path_of
 from gan import LATENT_DIM, Generator, sample
 
 CONFIDENT = 0.9  # an image classified with less confidence has a "?" in the figures
@@ -75,9 +75,8 @@ def load_networks(args):
     """
     utils.choose_folders(args)
     device = utils.pick_device(args)
-    repository = utils.subfolder(utils.RESULTS, args.dataset)
-    args.checkpoint = args.checkpoint or repository / "generator.pt"
-    args.classifier = args.classifier or repository / "classifier.pt"
+    args.checkpoint = args.checkpoint or utils.subfolder(utils.RESULTS, args.dataset) / "generator.pt"
+    args.classifier = args.classifier or path_of(args)
     generator, config = load_generator(args.checkpoint, device)
     classifier, trained = load_classifier(args.classifier, device)
     for name, found in ("generator", config["dataset"]), ("classifier", trained["dataset"]):

@@ -124,7 +124,7 @@ def load_samples(folder):
     return utils.load_tensors(folder / "samples.pt", "samples")["samples"]
 
 
-def epoch_means(folder, epochs):
-    """The mean of every column of a finished run's history in every epoch: {column: [a value an epoch]}."""
-    means = torch.stack([part.mean(0) for part in load_history(folder).chunk(epochs)])
+def epoch_means(history, epochs):
+    """The mean of every column of a finished run's history in every epoch: {column: [a value for each epoch]}."""
+    means = torch.stack([part.mean(0) for part in history.chunk(epochs)])
     return {column: [round(v, 4) for v in means[:, i].tolist()] for i, column in enumerate(train.HISTORY)}

@@ -36,7 +36,7 @@ import metrics
 import plots
 import run_folder
 import utils
-from classifier import load_classifier
+from classifier import with_test_digits
 
 # One row a step. D's numbers are those of its training batch, dropout included; g_grad_norm is the norm of the
 # gradient of G's loss by G's parameters.
@@ -293,14 +293,10 @@ def is_due(epoch, every, last=None):
 def evaluator(args, device):
     """A function that compares a generator's samples with the test digits of `args`, as metrics.quality does.
 
-    Raises utils.InputError if there is no classifier, or one of another data set.
+    Raises utils.InputError as with_test_digits does.
     """
-    path = args.classifier or utils.subfolder(utils.RESULTS, args.dataset) / "classifier.pt"
-    classifier, trained = load_classifier(path, device)
-    if trained["dataset"] != args.dataset:
-        raise utils.InputError(f"{path} was trained on {trained['dataset']}, not on {args.dataset}: run classifier.py")
-    test = dataset.scale(dataset.load(args, train=False)[0]).to(device)
-    reference = metrics.reference(*metrics.outputs(classifier, test))
+    classifier, test = with_test_digits(args, device)
+    reference = metrics.reference(*test)
     return lambda generator: metrics.quality(generator, classifier, reference, seed=10_000 + args.seed)
 
 

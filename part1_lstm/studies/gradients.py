@@ -37,11 +37,11 @@ import sweep
 import train
 import utils
 from cells import CELLS
+from claims import VANISHED
 from sweep import median_and_range
 from utils import number
 
 GATES = ["input gate", "forget gate", "output gate"]
-VANISHED = 1000  # a first gradient below a thousandth of the last one counts as vanished
 
 
 def gradient_curves(model, digits, targets):

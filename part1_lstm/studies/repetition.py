@@ -32,7 +32,8 @@ import plots
 import sweep
 import train
 import utils
-from studies.gradients import VANISHED, gradient_curves
+from claims import VANISHED
+from studies.gradients import gradient_curves
 from studies.protocols import chosen
 
 TEST = 2000  # palindromes for the accuracy
@@ -140,7 +141,7 @@ def plan(args):
     for length, size, seed, cell in itertools.product(args.lengths, args.sizes, seeds, cells.CELLS):
         own = {"input_length": length, "size": size, "seed": seed, "cell": cell}
         jobs.append(argparse.Namespace(**vars(args) | own))
-    return sorted(jobs, key=lambda job: (job.cell, job.input_length, job.size == 0), reverse=False)
+    return sweep.longest_first(jobs)
 
 
 def compact(result):
@@ -249,6 +250,7 @@ def main(argv=None):
         if rank > 0:
             return
         runs = [compact(train_one(argparse.Namespace(**vars(job) | {"restart": False}))) for job in jobs]
+    runs.sort(key=lambda run: (run["cell"], run["input_length"], run["size"] or math.inf, run["seed"]))
     summary, paths = summarise(runs), (args.out_dir / "repetition.json", args.figures_dir / "repetition.png")
     header = sweep.header(args, utils.provenance(utils.pick_device(args)))
     utils.save_json(paths[0], header | {"summary": summary, "runs": runs})

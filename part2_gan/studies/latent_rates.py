@@ -32,7 +32,7 @@ import dataset
 import latents
 import metrics
 import utils
-from classifier import load_classifier
+from classifier import load_classifier, path_of
 from gan import LATENT_DIM, sample
 
 STEPS = 21
@@ -91,8 +91,7 @@ def measure(generator, classifier, groups, source, count):
     """The rates of one generator as one classifier sees them, a dictionary; `groups` as latents.group_latents."""
 
     def outputs(images):
-        parts = [metrics.outputs(classifier, part) for part in images.flatten(0, -2).split(2000)]
-        features, probabilities = (torch.cat(column) for column in zip(*parts, strict=True))
+        features, probabilities = metrics.outputs(classifier, images.flatten(0, -2))
         confidences, digits = probabilities.max(1)
         return tuple(values.unflatten(0, images.shape[:-1]) for values in (digits, confidences, features))
 
@@ -237,8 +236,7 @@ def plot(generators, summary, path, source, data):
 
 def main(argv=None):
     args = parse_args(argv)
-    mlp_path = args.mlp or utils.subfolder(utils.RESULTS, args.dataset) / "classifier_mlp.pt"
-    mlp, told = load_classifier(mlp_path, utils.pick_device(args))
+    mlp, told = load_classifier(args.mlp or path_of(args, "mlp"), utils.pick_device(args))
     digits = [dataset.scale(dataset.load(args, train=train)[0]).to(utils.pick_device(args)) for train in (True, False)]
     generators = {}
     for path in args.checkpoints:

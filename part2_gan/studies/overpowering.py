@@ -92,7 +92,7 @@ def plan(args):
 
 def outcome(folder, result):
     """The quantities of a finished run's last epoch, and its curves: {column: [a value an epoch]}."""
-    curves = runs.epoch_means(folder, result["epochs"])
+    curves = runs.epoch_means(runs.load_history(folder), result["epochs"])
     last = result["last_epoch"] | result["quality"][-1]
     return {**{name: last[name] for name in QUANTITIES}, "curves": curves, "quality": result["quality"]}
 

@@ -22,12 +22,11 @@ from pathlib import Path
 
 import torch
 
-import dataset
 import latents
 import metrics
 import runs
 import utils
-from classifier import load_classifier
+from classifier import with_test_digits
 from studies.overpowering import name_of
 
 STUDIES = ("changes", "final")
@@ -158,12 +157,9 @@ def changes(args):
 def final(args):
     """Measure, draw and return what the final runs came to: an entry per recipe, and the ratio of their medians."""
     device = utils.pick_device(args)
-    path = args.classifier or utils.subfolder(utils.RESULTS, args.dataset) / "classifier.pt"
-    classifier, _ = load_classifier(path, device)
-    test = dataset.scale(dataset.load(args, train=False)[0]).to(device)
-    features, probabilities = metrics.outputs(classifier, test)
-    reference = metrics.reference(features, probabilities)
-    digits = metrics.manifold(metrics.thinned(features, 5000))
+    classifier, test = with_test_digits(args, device)
+    reference = metrics.reference(*test)
+    digits = metrics.manifold(metrics.thinned(test[0], 5000))
     entries = {}
     for recipe in args.final:
         (what, options), found = FINAL[recipe], {}
