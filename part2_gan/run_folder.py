@@ -49,6 +49,13 @@ def load(folder, config):
     return checkpoint
 
 
+def save(folder, config, parts, state, device):
+    """Write checkpoint.pt: networks and optimizers `parts`, the run's `state`, its config and the random states."""
+    states = {name: part.state_dict() for name, part in parts.items()}
+    data = {"kind": "gan", "config": config, "rng": random_states(device), **state, **states}
+    utils.save_checkpoint(folder / "checkpoint.pt", data)
+
+
 def restore(folder, checkpoint, parts, state, device):
     """Put a checkpoint back into the networks and optimizers `parts`, the run's `state` and the random generators.
 

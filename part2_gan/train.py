@@ -51,8 +51,6 @@ RECIPES = {
     "published": {"generator": "published", "bn_eps": 0.8, "scheme": "simultaneous"},  # the report's published code
     "best": {"arch": "initial", "beta1": 0.0, "gradient_penalty": 0.3, "ema": 0.999, "decay_from": 0.5, "epochs": 60},
 }
-PLACES = {"classifier", "out_dir", "figures_dir", "data_dir", "device", "threads", "name"}
-NOT_CONFIG = {"recipe", "resume", "restart", *PLACES}
 
 
 def parse_args(argv=None):
@@ -95,6 +93,17 @@ def parse_args(argv=None):
     return args
 
 
+# Where a run is computed and written; every other option is part of its config.
+NOT_CONFIG = {"recipe", "resume", "restart", "name", "classifier", "out_dir", "figures_dir", "data_dir"}
+NOT_CONFIG |= {"device", "threads"}
+
+
+def config_of(args):
+    """The options that make the run what it is, as its files hold them."""
+    config = {name: value for name, value in vars(args).items() if name not in NOT_CONFIG}
+    return config | {"grid_epochs": list(args.grid_epochs)}
+
+
 def run_name(args, parser):
     """The recipe, every option that changes numbers and departs from it, and the seed: written_arch-initial_seed0."""
     same_numbers = {*NOT_CONFIG, "seed", "grid_epochs", "evaluate_every"}
@@ -116,37 +125,41 @@ def train_step(networks, adams, real, z, args):
     Returns the history row as a tensor (6,).
     """
     (generator, discriminator), (adam_g, adam_d) = networks, adams
-
-    def update_d():
-        real_logits, fake_logits = discriminator(torch.cat([real, fake.detach()])).chunk(2)
-        loss = gan.discriminator_loss(real_logits, fake_logits, args.label_smoothing)
-        penalty = args.gradient_penalty * gan.gradient_penalty(real_logits, real) if args.gradient_penalty else 0
-        descend(loss + penalty, discriminator, adam_d)
-        return loss, real_logits, fake_logits
-
-    def update_g():
-        loss = gan.generator_loss(discriminator(fake), args.loss)
-        gradients = descend(loss, generator, adam_g)
-        squares = [gradient.flatten().dot(gradient.flatten()) for gradient in gradients]  # a third of norm()'s time
-        return loss, torch.stack(squares).sum().sqrt()
-
     # Weights change within a step, so autocast must not keep rounded copies of them (cache_enabled).
     with torch.autocast(real.device.type, torch.bfloat16, enabled=args.precision == "bf16", cache_enabled=False):
-        real.requires_grad_(args.gradient_penalty > 0)
         fake = generator(z)
         if args.scheme == "alternating":
-            d_loss, real_logits, fake_logits = update_d()
-            g_loss, g_grad_norm = update_g()
+            d_loss, d_outputs = update_d(discriminator, adam_d, real, fake.detach(), args)
+            g_loss, g_grad_norm = update_g(generator, discriminator, adam_g, fake, args)
         else:
-            g_loss, g_grad_norm = update_g()
+            g_loss, g_grad_norm = update_g(generator, discriminator, adam_g, fake, args)
             if args.scheme == "g-first":
                 fake = generator(z)
-            d_loss, real_logits, fake_logits = update_d()
+            d_loss, d_outputs = update_d(discriminator, adam_d, real, fake.detach(), args)
+    return torch.stack([d_loss, g_loss, *d_outputs, g_grad_norm])
 
+
+def update_d(discriminator, adam, real, fake, args):
+    """One update of D on real and generated images (batch, 784).
+
+    Returns its loss, with its mean output D(x), its mean output D(G(z)) and its accuracy, all before the update.
+    """
+    real.requires_grad_(args.gradient_penalty > 0)
+    real_logits, fake_logits = discriminator(torch.cat([real, fake])).chunk(2)
+    loss = gan.discriminator_loss(real_logits, fake_logits, args.label_smoothing)
+    penalty = args.gradient_penalty * gan.gradient_penalty(real_logits, real) if args.gradient_penalty else 0
+    descend(loss + penalty, discriminator, adam)
     with torch.no_grad():
-        d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
-        d_accuracy = ((real_logits > 0).float().mean() + (fake_logits < 0).float().mean()) / 2
-        return torch.stack([d_loss, g_loss, d_real, d_fake, d_accuracy, g_grad_norm])
+        accuracy = ((real_logits > 0).float().mean() + (fake_logits < 0).float().mean()) / 2
+        return loss.detach(), (real_logits.sigmoid().mean(), fake_logits.sigmoid().mean(), accuracy)
+
+
+def update_g(generator, discriminator, adam, fake, args):
+    """One update of G by what D says of its images `fake` (batch, 784); returns its loss and its gradient's norm."""
+    loss = gan.generator_loss(discriminator(fake), args.loss)
+    gradients = descend(loss, generator, adam)
+    squares = [gradient.flatten().dot(gradient.flatten()) for gradient in gradients]  # a third of norm()'s time
+    return loss.detach(), torch.stack(squares).sum().sqrt()
 
 
 def descend(loss, network, adam):
@@ -234,6 +247,7 @@ def train(args, position=0):
     generator, discriminator = networks
     fixed_z = torch.randn(25, gan.LATENT_DIM, generator=torch.Generator().manual_seed(args.seed)).to(device)
     state = {"epoch": 0, "seconds": 0.0, "history": torch.empty(0, len(HISTORY)), "samples": {}, "quality": []}
+    # A checkpoint holds `state` and, of each of the `parts`, its state_dict.
     parts = {"generator": generator, "discriminator": discriminator, "adam_g": adams[0], "adam_d": adams[1]}
     averaged = None
     if args.ema:
@@ -244,16 +258,11 @@ def train(args, position=0):
         run_folder.restore(folder, checkpoint, parts, state, device)
     before = state["seconds"]
 
-    def save():
-        states = {name: part.state_dict() for name, part in parts.items()}
-        data = {"kind": "gan", "config": config, "rng": run_folder.random_states(device), **state, **states}
-        utils.save_checkpoint(folder / "checkpoint.pt", data)
-
     with contextlib.nullcontext() if rank else utils.hold(folder, args):
         if rank == 0 and not checkpoint:
             (folder / "result.json").unlink(missing_ok=True)
             utils.save_json(folder / "config.json", config | utils.provenance(device))
-            save()  # a run that is stopped in its first epoch can be resumed as well
+            run_folder.save(folder, config, parts, state, device)  # a stop in the first epoch can be resumed as well
         epochs = range(state["epoch"] + 1, args.epochs + 1)
         bar = {"total": args.epochs, "initial": state["epoch"], "unit": "epoch", "position": position}
         for epoch in (progress := tqdm(epochs, args.name, disable=rank > 0 or None, **bar)):
@@ -271,18 +280,12 @@ def train(args, position=0):
                 gradients = metrics.generator_gradients(networks, args.batch_size, seed=10_000 + args.seed)
                 state["quality"].append({"epoch": epoch, **evaluate(final), "g_gradients": gradients})
             if rank == 0:
-                save()
+                run_folder.save(folder, config, parts, state, device)
                 if epoch < args.epochs and (is_due(epoch, 10) or is_due(epoch, args.evaluate_every)):
                     plots.draw_run(folder, config, state["history"], state["samples"])
             means = zip(HISTORY, rows.mean(0).tolist(), strict=True)
             progress.set_postfix({name: f"{value:.2f}" for name, value in means})
         return run_folder.finish(folder, config, HISTORY, state, device) if rank == 0 else None
-
-
-def config_of(args):
-    """The options that the bits of a run depend on, as its files hold them."""
-    config = {name: value for name, value in vars(args).items() if name not in NOT_CONFIG}
-    return config | {"grid_epochs": list(args.grid_epochs)}
 
 
 def is_due(epoch, every, last=None):
