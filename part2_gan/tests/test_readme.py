@@ -40,7 +40,7 @@ def between(values, digits=2):
 
 
 def percents(values):
-    return " and ".join(f"{100 * value:.0f}" for value in values) + " %"
+    return ", ".join(f"{100 * value:.0f}" for value in values) + " %"
 
 
 def sentences():
@@ -96,24 +96,16 @@ def sentences():
 
     rates = load("latent_rates", "generators")["generators"].values()
     own = {side: [e["classifiers"]["cnn"] for e in rates if e["recipe"] == side] for side in claims.SIDES}
-    pick = {
-        "passes": lambda r: r["paths"]["line"]["passes_1"],
-        "middle": lambda r: r["paths"]["line"]["middle_1"],
-        "others": lambda r: r["middle_1_between_others"],
-        "sum": lambda r: r["sums"]["one"]["sum"][9],
-        "random": lambda r: r["sums"]["one"]["random"][9],
-        "strip": lambda r: r["strip_9"],
-        "strip_random": lambda r: r["strip_9_random"],
+    line, one = (lambda r: r["paths"]["line"]), (lambda r: r["sums"]["one"])
+    rows = {
+        "figure 6: a straight path from 7 to 6 passes a 1": (lambda r: line(r)["passes_1"], None),
+        "its middle is a 1": (lambda r: line(r)["middle_1"], lambda r: r["middle_1_between_others"]),
+        "figure 7: 7 - 1 + 6 is a 9": (lambda r: one(r)["sum"][9], lambda r: one(r)["random"][9]),
+        "figure 8: its strip passes a 9": (lambda r: r["strip_9"], lambda r: r["strip_9_random"]),
     }
-    p, w = (
-        {name: percents([f(r) for r in own[side]]) for name, f in pick.items()} for side in ("published", "written")
-    )
-    both = {name: f"{p[name]} (as written {w[name]})" for name in pick}
-    yield f"pass a 1 in {p['passes']} of the cases as published, for the {len(own['published'])} generators"
-    yield f"as written in {w['passes']}, for {len(own['written'])}"
-    yield f"The middle is a 1 in {both['middle']}, that between two other digits in {both['others']}"
-    yield f"The sum is a 9 in {both['sum']}, with a random direction in {both['random']}"
-    yield f"passes a 9 in {both['strip']}, with a random direction in {both['strip_random']}"
+    for title, rates_of in rows.items():
+        cells = [f"{percents(map(rate, own[side]))} |" if rate else "|" for side in claims.SIDES for rate in rates_of]
+        yield f"| {title} | {' '.join(cells)}"
 
     final = load("recipes", "final")["final"]["final"]
     best, report = (
