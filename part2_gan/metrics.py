@@ -19,9 +19,6 @@ import run_folder
 from gan import GENERATOR_LOSSES, LATENT_DIM, generator_loss, sample
 
 CONFIDENCE = 0.99
-# The 97.5 % quantiles of Student's t, by degrees of freedom.
-T975 = [math.inf, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262]
-T975 += [2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093]
 FEWEST = 200  # images that a covariance of 128 features is worth fitting to
 
 
@@ -138,12 +135,32 @@ def wilson(count, total):
     return low, 1.0 if count == total else (middle + half) / (1 + slack)
 
 
-def t_interval(values):
-    """Student's 95 % interval [low, high] for the mean of independent values, at most 20; None for a single one."""
+def t_interval(values, level=0.95):
+    """Student's interval [low, high] for the mean of independent values; None for a single one."""
     if len(values) < 2:
         return None
-    half = T975[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values))
+    half = t_quantile(level, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
     return [statistics.mean(values) - half, statistics.mean(values) + half]
+
+
+def t_quantile(level, freedom):
+    """The t with P(|T| < t) = `level` for Student's T with `freedom` (1, 2, ...) degrees of freedom.
+
+    That probability is the integral of cos^(freedom - 1) from 0 to arctan(t / sqrt(freedom)), divided by that to pi/2.
+    """
+
+    def integral(x):
+        total = x if freedom % 2 else math.sin(x)
+        for power in range(3 - freedom % 2, freedom, 2):
+            total = (math.cos(x) ** (power - 1) * math.sin(x) + (power - 1) * total) / power
+        return total
+
+    low, high = 0.0, math.pi / 2
+    target = level * integral(high)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if integral(middle) < target else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
 
 
 def share_interval(share, count):

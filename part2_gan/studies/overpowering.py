@@ -1,24 +1,24 @@
-"""What makes the discriminator overpower the generator: its width, its missing dropout, or BatchNorm's eps?
+"""What makes the discriminator overpower the generator? Each choice of the report varied by itself.
 
-    python -m studies.overpowering                # 36 runs of 10 epochs of MNIST; goes on after a stop
+    python -m studies.overpowering                # 105 runs of 10 epochs of MNIST; goes on after a stop
+    python -m studies.overpowering --seeds 2      # the first two seeds alone, which are trained first
     python -m studies.overpowering --seeds 1 --epochs 2 --dataset typeset --limit 6000
     torchrun --nproc-per-node 4 -m studies.overpowering --workers 1
 
-The report went from a wide discriminator without dropout to a narrow one with it, and says that this cured the
-imbalance. Here each factor is varied by itself, every cell trained for the same number of epochs with the same seeds:
+Each seed has 21 cells: runs with the options of `train.py --recipe written`, but for what CELLS gives them. The first
+twelve are update scheme x discriminator x BatchNorm's eps in G. The others give the initial discriminator (512-256)
+the dropout of the balanced one (256-128, dropout 0.4) and take that away from the balanced one, or have the generator
+of the published code or the minimax loss of equation (7), against the initial discriminator.
 
-    width      512-256 or 256-128, the discriminator's hidden layers
-    dropout    0 or 0.4, in the discriminator
-    eps        1e-5 or 0.8, BatchNorm's in the generator (gan.py says where 0.8 comes from)
+The effect of a factor is the mean change over all pairs of cells that differ in it alone. The unit is the seed: the
+mean over its pairs is one number, and the interval is Student's t over the seeds' numbers. It is corrected for the
+eight factors that are tested for each quantity: its level is 1 - 0.05 / 8 (Bonferroni).
 
-The effect of a factor is the mean change over all pairs of runs that differ in it alone. Seeds are the unit: each one
-has 4 such pairs, whose mean is one number, and the 95 % interval is Student's t over the seeds' numbers.
+The norms and the coherence of G's gradient are those of metrics.generator_gradients: both losses at the same weights.
 
-Beside it, for the wide discriminator without dropout and with both eps: simultaneous updates (see train.py), and the
-minimax loss of equation (7) as written. Where D is sure, the gradient that reaches G vanishes under the minimax loss
-and not under the other one.
-
-And the report's "both losses near log 2, so the samples are good": the losses beside every evaluation of every run.
+"Both losses near log 2, so the samples are good": the rank correlation of the losses' distance from log 2 with the
+Frechet distance, within runs and between runs. Both change with the epochs and with the settings, so the correlation
+shows what goes together and not what causes what.
 
 Reads the digits and classifier.pt. Writes overpowering.png, overpowering_curves.png, losses_and_quality.png,
 minimax.png and overpowering.json; the runs lie in OUT_DIR/overpowering.
@@ -27,243 +27,256 @@ minimax.png and overpowering.json; the runs lie in OUT_DIR/overpowering.
 import itertools
 import math
 import statistics
+from typing import NamedTuple
 
 import torch
 
+import claims
+import gan
 import metrics
 import runs
+import train
 import utils
 
-EPS, WIDTHS, DROPOUTS = (1e-5, 0.8), ("initial", "balanced"), (0.0, 0.4)
+
+class Cell(NamedTuple):
+    """What a run has of its own, beside the seed: options of train.py."""
+
+    arch: str
+    dropout: float
+    eps: float
+    scheme: str = "alternating"
+    generator: str = "written"
+    loss: str = "non-saturating"
+
+
+EPS = (1e-5, 0.8)
+DISCRIMINATORS = {arch: of["dropout"] for arch, of in gan.DISCRIMINATORS.items()}
+GRID = [Cell(*d, eps, scheme) for scheme in train.SCHEMES for d in DISCRIMINATORS.items() for eps in EPS]
+CELLS = [
+    *GRID,
+    *(Cell(arch, dropout, eps) for arch, dropout in (("initial", 0.4), ("balanced", 0.0)) for eps in EPS),
+    Cell("initial", 0.0, 1e-5, generator="published"),
+    Cell("initial", 0.0, 0.8, "simultaneous", generator="published"),
+    Cell("initial", 0.0, 1e-5, loss="minimax"),
+    Cell("initial", 0.0, 0.8, loss="minimax"),
+    Cell("initial", 0.0, 0.8, "simultaneous", loss="minimax"),
+]
+INITIAL, BALANCED = ({"arch": arch, "dropout": dropout} for arch, dropout in DISCRIMINATORS.items())
+# What is changed, in words, and the two levels of it.
 FACTORS = {
-    "width": "narrowing D to 256-128",
-    "dropout": "giving D dropout 0.4",
-    "eps": "BatchNorm eps 0.8 instead of 1e-5",
-    "scheme": "simultaneous updates",
+    "eps": ("BatchNorm eps 0.8 instead of 1e-5", {"eps": 1e-5}, {"eps": 0.8}),
+    "scheme": ("simultaneous updates instead of alternating", {"scheme": "alternating"}, {"scheme": "simultaneous"}),
+    "g_first": ("G updated first instead of D", {"scheme": "alternating"}, {"scheme": "g-first"}),
+    "discriminator": ("the balanced D instead of the initial one", INITIAL, BALANCED),
+    "width": ("... its width alone", {"arch": "initial"}, {"arch": "balanced"}),
+    "dropout": ("... its dropout alone", {"dropout": 0.0}, {"dropout": 0.4}),
+    "generator": ("the published generator", {"generator": "written"}, {"generator": "published"}),
+    "loss": ("minimax loss instead of non-saturating", {"loss": "non-saturating"}, {"loss": "minimax"}),
 }
-VARIANTS = {"plain": [], "simultaneous": ["--scheme", "simultaneous"], "minimax": ["--loss", "minimax"]}
-WIDE = {"initial": "512-256", "balanced": "256-128"}
-NAMES = {1e-5: "BatchNorm eps 1e-5", 0.8: "BatchNorm eps 0.8"}
-COLOURS = {1e-5: "#0072B2", 0.8: "#D55E00"}  # told apart with every common colour vision
-# The quantities of a run's last epoch: axis label, and whether the axis and the effect are those of its logarithm.
+LEVEL = 1 - 0.05 / len(FACTORS)
+# The quantities of an evaluated epoch: label, and whether the axis and the effect are those of its logarithm.
 QUANTITIES = {
     "d_accuracy": ("accuracy of D in training", False),
     "g_loss": ("loss of G (nats)", False),
-    "g_grad_norm": ("gradient norm reaching G", True),
-    "frechet_distance": ("Frechet distance of samples", True),
+    "frechet_distance": ("Fréchet distance", True),
+    "norm_non_saturating": ("gradient norm, non-saturating", True),
+    "norm_minimax": ("gradient norm, minimax", True),
+    "coherence": ("coherence, non-saturating", False),
 }
+COLOURS = {1e-5: "#0072B2", 0.8: "#D55E00"}  # told apart with every common colour vision
 
 
 def parse_args(argv=None):
     """The study's options."""
-    parser = utils.Parser("Width x dropout x BatchNorm eps: what makes the discriminator overpower the generator?")
+    parser = utils.Parser("What makes the discriminator overpower the generator? One choice varied at a time.")
     count = utils.number(int, low=1)
     parser.add_argument("--epochs", type=count, default=10, help="epochs of every run")
-    parser.add_argument("--seeds", type=utils.number(int, low=1, high=10), default=3, help="runs per cell")
-    parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images per step")
-    args = runs.parse_args(parser, argv)
+    parser.add_argument("--seeds", type=count, default=5, help="runs per cell")
+    args = runs.parse_args(parser, argv, evaluate_every=2)
     if args.seed + args.seeds > 2**31:
         parser.error(f"--seed {args.seed} with --seeds {args.seeds}: the last seed must be less than {2**31}")
     return args
 
 
-def name_of(arch, dropout, eps, variant, seed):
-    """The folder of one run."""
-    return f"{arch}_dropout{dropout:g}_eps{eps:g}{'' if variant == 'plain' else '_' + variant}_seed{seed}"
-
-
-def cells():
-    """Every (arch, dropout, eps, variant): the eight of the grid, then the two of each variant."""
-    grid = [(*cell, "plain") for cell in itertools.product(WIDTHS, DROPOUTS, EPS)]
-    return grid + [("initial", 0.0, eps, variant) for variant in list(VARIANTS)[1:] for eps in EPS]
+def name_of(cell, seed):
+    """The folder of a run: discriminator, dropout, eps, what departs from the defaults of Cell, and the seed."""
+    departs = [value for value in cell[3:] if value not in Cell._field_defaults.values()]
+    return "_".join([cell.arch, f"dropout{cell.dropout:g}", f"eps{cell.eps:g}", *departs, f"seed{seed}"])
 
 
 def plan(args):
-    """The runs as {name: options of train.py}."""
-    shared = runs.options(args, "epochs", "batch_size")
+    """The runs as {name: options of train.py}, seed by seed."""
+    shared = runs.options(args, "epochs")
     shared += ["--out-dir", args.out_dir / "overpowering", "--grid-epochs", args.epochs]
     planned = {}
-    for seed, (arch, dropout, eps, variant) in itertools.product(range(args.seed, args.seed + args.seeds), cells()):
-        name = name_of(arch, dropout, eps, variant, seed)
-        own = ["--arch", arch, "--dropout", dropout, "--bn-eps", eps, *VARIANTS[variant], "--seed", seed]
-        planned[name] = [*own, "--name", name, *shared]
+    for seed, cell in itertools.product(range(args.seed, args.seed + args.seeds), CELLS):
+        names = ("arch", "dropout", "bn-eps", "scheme", "generator", "loss")
+        own = itertools.chain(*((f"--{name}", value) for name, value in zip(names, cell, strict=True)))
+        planned[name_of(cell, seed)] = [*own, "--seed", seed, "--name", name_of(cell, seed), *shared]
     return planned
 
 
-def outcome(folder, result):
-    """The quantities of a finished run's last epoch, and its curves: {column: [a value an epoch]}."""
-    curves = runs.epoch_means(runs.load_history(folder), result["epochs"])
-    last = result["last_epoch"] | result["quality"][-1]
-    return {**{name: last[name] for name in QUANTITIES}, "curves": curves, "quality": result["quality"]}
+def evaluations(folder):
+    """A finished run's evaluations: [{"epoch", every one of QUANTITIES, "d_fake", "from_log2"}], four digits of each.
 
-
-def pairs_of(factor, seed):
-    """The pairs of runs of a seed, (names at the first level, names at the second), that differ in one factor alone.
-
-    Factors 0 to 2 are width, dropout and eps, over the eight cells; 3 is the update scheme, in the two cells of it.
+    D's accuracy, G's loss and d_fake, D(G(z)), are means over the epoch; from_log2 is the larger distance of the two
+    losses' means from log 2 (nats).
     """
-    if factor == 3:
-        return [tuple(name_of("initial", 0.0, eps, order, seed) for order in ("plain", "simultaneous")) for eps in EPS]
-    levels = WIDTHS, DROPOUTS, EPS
-    others = itertools.product(*(values for k, values in enumerate(levels) if k != factor))
-    return [
-        tuple(name_of(*other[:factor], level, *other[factor:], "plain", seed) for level in levels[factor])
-        for other in others
-    ]
+    result, found = runs.load_result(folder), []
+    by_epoch = runs.epoch_means(runs.load_history(folder), result["epochs"])
+    for entry in result["quality"]:
+        epoch, gradients = entry["epoch"], entry["g_gradients"]
+        values = {name: by_epoch[name][epoch - 1] for name in ("d_accuracy", "g_loss", "d_fake")}
+        values["frechet_distance"] = entry["frechet_distance"]
+        values["from_log2"] = claims.distance_from_log2({"by_epoch": by_epoch}, epoch, epoch)
+        values["norm_non_saturating"] = gradients["non-saturating"]["norm"]
+        values["norm_minimax"] = gradients["minimax"]["norm"]
+        values["coherence"] = gradients["non-saturating"]["coherence"]
+        found.append({"epoch": epoch} | {name: float(f"{value:.4g}") for name, value in values.items()})
+    return found
+
+
+def pairs_of(factor):
+    """The pairs of cells that differ in one factor alone; G as written and by the non-saturating loss but for it."""
+    _, first, second = FACTORS[factor]
+    level = {"generator": "written", "loss": "non-saturating"} | first
+    pairs = [(cell, cell._replace(**second)) for cell in CELLS if cell == cell._replace(**level)]
+    return [pair for pair in pairs if pair[1] in CELLS]
 
 
 def effect(outcomes, factor, quantity, seeds):
-    """What varying one factor of `pairs_of` does to a quantity, all else equal.
+    """What varying one factor does to a quantity of the last epoch, all else equal.
 
-    Returns {"mean", "interval", "pairs", "same_sign"}: the mean over the seeds of the second level's value minus the
-    first's, or of their logarithms', Student's 95 % interval (None for a single seed), and how many of the pairs change
-    in the direction of the mean.
+    Returns {"mean", "interval", "pairs"}: the mean over the seeds of the second level's value minus the first's, or of
+    their logarithms', its interval (None for a single seed), and the number of pairs per seed.
     """
-    scale = math.log if QUANTITIES[quantity][1] else float
-    changes = [
-        [scale(outcomes[second][quantity]) - scale(outcomes[first][quantity]) for first, second in pairs_of(factor, n)]
-        for n in seeds
-    ]
-    means = [statistics.mean(of_seed) for of_seed in changes]
-    mean, pairs = statistics.mean(means), list(itertools.chain(*changes))
+    scale, pairs = math.log if QUANTITIES[quantity][1] else float, pairs_of(factor)
+
+    def value(cell, seed):
+        return scale(outcomes[name_of(cell, seed)][-1][quantity])
+
+    means = [statistics.mean(value(second, seed) - value(first, seed) for first, second in pairs) for seed in seeds]
+    return {"mean": statistics.mean(means), "interval": metrics.t_interval(means, LEVEL), "pairs": len(pairs)}
+
+
+def correlations(outcomes, seeds):
+    """Spearman's correlation of the losses' distance from log 2 with the Frechet distance, without minimax runs.
+
+    Within: over the evaluations of a run, then the mean over a seed's runs. Between: over a seed's runs, after the last
+    epoch. Returns for both the mean over the seeds, its 95 % interval, and of how many values each correlation is.
+    """
+
+    def correlation(entries):
+        return claims.spearman([e["from_log2"] for e in entries], [e["frechet_distance"] for e in entries])
+
+    cells = [cell for cell in CELLS if cell.loss == "non-saturating"]
+    of_seeds = [[outcomes[name_of(cell, seed)] for cell in cells] for seed in seeds]
+    values = {
+        "within": [statistics.mean(map(correlation, of)) for of in of_seeds],
+        "between": [correlation([run[-1] for run in of]) for of in of_seeds],
+    }
+    n = {"within": len(of_seeds[0][0]), "between": len(cells)}
     return {
-        "mean": mean,
-        "interval": metrics.t_interval(means),
-        "pairs": len(pairs),
-        "same_sign": sum(change * mean > 0 for change in pairs),
+        name: {"mean": statistics.mean(v), "interval": metrics.t_interval(v), "n": n[name]}
+        for name, v in values.items()
     }
 
 
+def tell(found, logarithmic=False):
+    """A mean and its interval as text: the change, or with `logarithmic` the factor."""
+    if found is None:
+        return ""
+    show = (lambda v: f"x {math.exp(v):.2f}") if logarithmic else (lambda v: f"{v:+.2f}")
+    low_high = f" ({' to '.join(map(show, found['interval']))})" if found["interval"] else ""
+    return show(found["mean"]) + low_high
+
+
 def draw_cells(outcomes, seeds):
-    """One panel a quantity: the four discriminators side by side, a colour for each eps, a dot a run, a line a mean."""
-    figure, axes = utils.plt.subplots(1, len(QUANTITIES), figsize=(13, 4))
-    places = list(itertools.product(WIDTHS, DROPOUTS))
-    for ax, (quantity, (label, logarithmic)) in zip(axes, QUANTITIES.items(), strict=True):
-        for (x, (arch, dropout)), (aside, eps) in itertools.product(
-            enumerate(places), zip((-0.15, 0.15), EPS, strict=True)
-        ):
-            values = [outcomes[name_of(arch, dropout, eps, "plain", seed)][quantity] for seed in seeds]
-            first = NAMES[eps] if x == 0 else None
-            ax.scatter([x + aside] * len(values), values, color=COLOURS[eps], s=26, alpha=0.8, label=first)
-            ax.hlines(statistics.mean(values), x + aside - 0.12, x + aside + 0.12, color=COLOURS[eps], lw=2)
+    """A panel a quantity: the cells below one another, a colour for each eps, a dot a run, a bar their mean."""
+    rows = list(dict.fromkeys(cell._replace(eps=None) for cell in CELLS))
+    figure, axes = utils.plt.subplots(2, 3, figsize=(11, 9.5), sharey=True)
+    for ax, (quantity, (label, logarithmic)) in zip(axes.flat, QUANTITIES.items(), strict=True):
+        for cell in CELLS:
+            y = rows.index(cell._replace(eps=None)) + (-0.17 if cell.eps == EPS[0] else 0.17)
+            values = [outcomes[name_of(cell, seed)][-1][quantity] for seed in seeds]
+            ax.scatter(values, [y] * len(values), color=COLOURS[cell.eps], s=22, alpha=0.7, linewidths=0)
+            ax.vlines(statistics.mean(values), y - 0.2, y + 0.2, color=COLOURS[cell.eps], lw=2)
         if logarithmic:
-            ax.set_yscale("log")
-            utils.label_plainly(ax.yaxis)
-        ax.set_xticks(range(4), [f"{WIDE[arch]}\n{dropout:g}" for arch, dropout in places], fontsize=9)
-        ax.set(xlabel="D's hidden layers and dropout", ylabel=label)
-        ax.grid(axis="y", alpha=0.3)
-    axes[0].axhline(0.5, color="0.4", lw=1, ls=":")  # D guesses
-    axes[1].axhline(math.log(2), color="0.4", lw=1, ls=":")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+            ax.set_xscale("log")
+            utils.label_plainly(ax.xaxis)
+            ax.xaxis.set_major_locator(utils.plt.LogLocator(subs=(1, 3)))
+        ax.set_xlabel(label)
+    names = []
+    for c in rows:
+        names.append(f"D {c.arch}" + (f", dropout {c.dropout:g}" if c.dropout != DISCRIMINATORS[c.arch] else ""))
+        names[-1] += f", {c.scheme}" + ", published G" * (c.generator == "published")
+        names[-1] += ", minimax" * (c.loss == "minimax")
+    axes[0, 0].set_yticks(range(len(rows)), names)
+    axes[0, 0].invert_yaxis()
+    axes[0, 0].axvline(0.5, color="0.4", lw=1, ls=":")  # D guesses
+    axes[0, 1].axvline(math.log(2), color="0.4", lw=1, ls=":")
+    axes[0, 0].legend(handles=handles(), loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return figure
+
+
+def handles():
+    """What a legend of the two eps shows."""
+    return [utils.plt.Line2D([], [], color=colour, marker="o", label=f"eps {eps:g}") for eps, colour in COLOURS.items()]
 
 
 def draw_curves(outcomes, seeds):
-    """D's accuracy and the Frechet distance over the epochs, a panel a discriminator, a colour for each eps."""
-    figure, rows = utils.plt.subplots(2, 4, figsize=(13, 6), sharex=True, sharey="row")
-    for axes, (arch, dropout) in zip(rows.T, itertools.product(WIDTHS, DROPOUTS), strict=True):
-        for eps, seed in itertools.product(EPS, seeds):
-            run = outcomes[name_of(arch, dropout, eps, "plain", seed)]
-            line = {"color": COLOURS[eps], "alpha": 0.8, "lw": 1.3}
-            line["label"] = NAMES[eps] if seed == seeds[0] else None
-            accuracy = run["curves"]["d_accuracy"]
-            axes[0].plot(range(1, len(accuracy) + 1), accuracy, **line)
-            quality = [(entry["epoch"], entry["frechet_distance"]) for entry in run["quality"]]
-            axes[1].plot(*zip(*quality, strict=True), marker=".", **(line | {"label": None}))
-        axes[0].set_title(f"D {WIDE[arch]}, dropout {dropout:g}")
-        axes[1].set(xlabel="epoch", yscale="log")
-        utils.label_plainly(axes[1].yaxis)
-    rows[0, 0].set_ylabel("accuracy of D in training")
-    rows[1, 0].set_ylabel("Frechet distance of samples")
-    figure.legend(*rows[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    """D's accuracy and the Frechet distance over the epochs: a column for each discriminator and scheme of the grid."""
+    columns = list(dict.fromkeys((cell.arch, cell.scheme) for cell in GRID))
+    figure, axes = utils.plt.subplots(2, len(columns), figsize=(12, 5.4), sharex=True, sharey="row")
+    for cell, seed in itertools.product(GRID, seeds):
+        run, place = outcomes[name_of(cell, seed)], columns.index((cell.arch, cell.scheme))
+        for ax, quantity in zip(axes[:, place], ("d_accuracy", "frechet_distance"), strict=True):
+            points = [entry["epoch"] for entry in run], [entry[quantity] for entry in run]
+            ax.plot(*points, color=COLOURS[cell.eps], alpha=0.7, lw=1.3, marker=".")
+    for (upper, lower), (arch, scheme) in zip(axes.T, columns, strict=True):
+        upper.set_title(f"D {arch},\n{scheme}")
+        lower.set_xlabel("epoch")
+    axes[1, 0].set(yscale="log", ylabel=QUANTITIES["frechet_distance"][0])
+    utils.label_plainly(axes[1, 0].yaxis)
+    axes[0, 0].set_ylabel(QUANTITIES["d_accuracy"][0])
+    axes[0, -1].legend(handles=handles())
     return figure
 
 
-def losses_and_quality(outcomes, seeds):
-    """Every evaluation of the eight cells' runs: dictionaries {arch, dropout, eps, epoch, off, frechet}.
-
-    `off` is how far the losses of that epoch are from log 2, the larger of the two, in nats.
-    """
-    evaluations = []
-    for arch, dropout, eps, seed in itertools.product(WIDTHS, DROPOUTS, EPS, seeds):
-        run = outcomes[name_of(arch, dropout, eps, "plain", seed)]
-        for entry in run["quality"]:
-            place, curves = entry["epoch"] - 1, run["curves"]
-            off = max(abs(curves[name][place] - math.log(2)) for name in ("d_loss", "g_loss"))
-            cell = {"arch": arch, "dropout": dropout, "eps": eps}
-            evaluations.append(cell | {"epoch": entry["epoch"], "off": off, "frechet": entry["frechet_distance"]})
-    return evaluations
-
-
-def draw_losses_and_quality(evaluations):
-    """Frechet distance over the losses' distance from log 2, a dot an evaluation, the larger the later."""
-    figure, ax = utils.plt.subplots(figsize=(7.5, 4.6))
-    latest = max(evaluation["epoch"] for evaluation in evaluations)
-    for eps, (arch, marker) in itertools.product(EPS, zip(WIDTHS, "so", strict=True)):
-        of = [each for each in evaluations if (each["eps"], each["arch"]) == (eps, arch)]
-        sizes = [10 + 50 * each["epoch"] / latest for each in of]
-        label = f"{NAMES[eps]}, D {WIDE[arch]}"
-        places = [each["off"] for each in of], [each["frechet"] for each in of]
-        ax.scatter(*places, s=sizes, color=COLOURS[eps], marker=marker, alpha=0.6, label=label)
-    ax.set(xlabel="the losses' distance from log 2 (nats, the larger of the two)", ylabel="Frechet distance of samples")
-    ax.set(xscale="log", yscale="log")
-    utils.label_plainly(ax.xaxis)
-    utils.label_plainly(ax.yaxis)
-    figure.legend(loc="outside upper center", ncols=2)
+def draw_losses_and_quality(outcomes, seeds):
+    """Frechet distance over the losses' distance from log 2. Left: a line a run. Right: all runs, last epoch."""
+    figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4.8), sharex=True, sharey=True)
+    for cell, seed in itertools.product(CELLS, seeds):
+        if cell.loss == "non-saturating":
+            run = outcomes[name_of(cell, seed)]
+            x, y = ([entry[name] for entry in run] for name in ("from_log2", "frechet_distance"))
+            left.plot(x, y, color=COLOURS[cell.eps], lw=0.8, alpha=0.5, marker=".", ms=4)
+            right.scatter(x[-1], y[-1], color=COLOURS[cell.eps], s=24, alpha=0.7, linewidths=0)
+    left.set(xscale="log", yscale="log", ylabel="Fréchet distance", title="the evaluations of each run, joined")
+    right.set_title("all runs after their last epoch")
+    for ax in (left, right):
+        ax.set_xlabel("the losses' distance from log 2 (nats)")
+    utils.label_plainly(left.yaxis)
+    utils.label_plainly(left.xaxis)
+    right.legend(handles=handles())
     return figure
 
 
-def near_log2(evaluations, off=0.1):
-    """What the evaluations with both losses within `off` of log 2 say of the samples, in words."""
-    near = sorted((each for each in evaluations if each["off"] <= off), key=lambda each: each["frechet"])
-    told = f"losses within {off:g} of log 2: {len(near)} of {len(evaluations)} evaluations"
-    if len(near) < 2:
-        return f"{told}, too few to compare"
-    first, last, best = near[0], near[-1], min(evaluations, key=lambda each: each["frechet"])
-    return (
-        f"{told}; Frechet distance {first['frechet']:.0f} (epoch {first['epoch']}) to {last['frechet']:.0f} "
-        f"(epoch {last['epoch']}); the best of all evaluations, {best['frechet']:.0f}, has losses {best['off']:.2f} "
-        "from log 2"
-    )
-
-
-def draw_losses_compared(outcomes, seeds):
-    """Left: |dL/dlogit| of both losses over D(G(z)), from their formulas. Right: the gradient norm that reached G."""
-    figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4))
-    logits = torch.linspace(-12, 6, 200)
-    probability = logits.sigmoid()
-    left.loglog(probability, 1 - probability, color="#0072B2", label="non-saturating, 1 - D(G(z))")
-    left.loglog(probability, probability, color="#D55E00", label="minimax, D(G(z))")
-    left.set(
-        xlabel="D(G(z)): the probability of being real that D gives a sample",
-        ylabel="|gradient by D's logit| of a sample",
-    )
-    left.legend(fontsize=9)
-    for (variant, colour), eps in itertools.product((("plain", "#0072B2"), ("minimax", "#D55E00")), EPS):
-        curves = [outcomes[name_of("initial", 0.0, eps, variant, seed)]["curves"] for seed in seeds]
-        loss = {"plain": "non-saturating"}.get(variant, variant)
-        x = [value for curve in curves for value in curve["d_fake"]]
-        y = [value for curve in curves for value in curve["g_grad_norm"]]
-        marker = {1e-5: "o", 0.8: "^"}[eps]
-        right.scatter(x, y, s=16, color=colour, marker=marker, alpha=0.6, label=f"{loss}, {NAMES[eps]}")
-    right.set(xlabel="mean D(G(z)) of an epoch", ylabel="gradient norm reaching G", xlim=(0, 1), yscale="log")
+def draw_minimax(outcomes):
+    """Left: |dL/dlogit| of G's losses over D(G(z)). Right: both losses' gradient norm at the same weights, all runs."""
+    figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4.2))
+    entries = list(itertools.chain(*outcomes.values()))
+    probability = torch.linspace(-12, 6, 200).sigmoid()
+    for loss, curve, colour in (("non-saturating", 1 - probability, "#0072B2"), ("minimax", probability, "#D55E00")):
+        left.loglog(probability, curve, color=colour, label=loss)
+        norms = [entry["norm_" + loss.replace("-", "_")] for entry in entries]
+        right.scatter([entry["d_fake"] for entry in entries], norms, s=12, color=colour, alpha=0.5, linewidths=0)
+    left.set(xlabel="D(G(z)) of a sample", ylabel="|gradient by D's logit|")
+    left.legend(title="loss of G")
+    right.set(xlabel="mean D(G(z)) of an epoch", ylabel="norm of the gradient by G's weights", yscale="log")
     utils.label_plainly(right.yaxis)
-    right.legend(fontsize=9)
     return figure
-
-
-def sentences(effects):
-    """What the effects say, in words."""
-    texts = []
-    for factor, words in enumerate(FACTORS.values()):
-        parts = []
-        for quantity, (label, logarithmic) in QUANTITIES.items():
-            found = effects[quantity][factor]
-            show = (lambda v: f"x {math.exp(v):.2f}") if logarithmic else (lambda v: f"{v:+.3f}")
-            between = "" if found["interval"] is None else f" [{', '.join(show(v) for v in found['interval'])}]"
-            parts.append(f"{label} {show(found['mean'])}{between} ({found['same_sign']} of {found['pairs']} pairs)")
-        texts.append(f"{words}: " + "; ".join(parts))
-    return texts
 
 
 def main(argv=None):
@@ -272,37 +285,38 @@ def main(argv=None):
     if runs.train_all(planned, args) > 0:
         return
     folder, seeds = args.out_dir / "overpowering", list(range(args.seed, args.seed + args.seeds))
-    results = {name: runs.load_result(folder / name) for name in planned}
-    outcomes = {name: outcome(folder / name, result) for name, result in results.items()}
-    effects = {quantity: [effect(outcomes, factor, quantity, seeds) for factor in range(4)] for quantity in QUANTITIES}
-    config = next(iter(results.values()))["config"]
-    source = (
-        f"{utils.TITLES[args.dataset]}; {args.epochs} epochs, batch {args.batch_size}, "
-        f"{len(seeds)} seeds from {args.seed}, {config['precision']} products"
-    )
-    evaluations = losses_and_quality(outcomes, seeds)
+    outcomes = {name: evaluations(folder / name) for name in planned}
+    results = [runs.load_result(folder / name) for name in planned]
+    # The two losses of G are on different scales.
+    effects = {
+        quantity: {f: effect(outcomes, f, quantity, seeds) for f in FACTORS if (quantity, f) != ("g_loss", "loss")}
+        for quantity in QUANTITIES
+    }
+    source = f"{utils.TITLES[args.dataset]}; {args.epochs} epochs, {len(seeds)} seeds from {args.seed}"
     figures = {
-        "losses_and_quality": draw_losses_and_quality(evaluations),
         "overpowering": draw_cells(outcomes, seeds),
         "overpowering_curves": draw_curves(outcomes, seeds),
-        "minimax": draw_losses_compared(outcomes, seeds),
+        "losses_and_quality": draw_losses_and_quality(outcomes, seeds),
+        "minimax": draw_minimax(outcomes),
     }
     for name, figure in figures.items():
         utils.save_figure(figure, args.figures_dir / f"{name}.png", source, args.dataset)
         print(f"figure: {args.figures_dir / name}.png")
-    texts, near = sentences(effects), near_log2(evaluations)
-    print(*texts, near, sep="\n")
-    names = ("epochs", "seeds", "seed", "batch_size", "dataset", "limit")
+    for factor, (words, *_) in FACTORS.items():
+        told = [f"{label} {tell(effects[q].get(factor), log)}" for q, (label, log) in QUANTITIES.items()]
+        print(f"{words}: " + "; ".join(told))
+    found = correlations(outcomes, seeds)
+    print(*(f"correlation {name} runs: {tell(of)}" for name, of in found.items()), sep="\n")
+    names = ("epochs", "seeds", "seed", "evaluate_every", "dataset", "limit")
     utils.save_json(
         args.out_dir / "overpowering.json",
         {
             "runs": outcomes,
-            "effects": {q: dict(zip(FACTORS, found, strict=True)) for q, found in effects.items()},
-            "sentences": texts,
-            "near_log2": near,
-            "config": {name: getattr(args, name) for name in names},
-            "run_commits": sorted({str(result["provenance"]["git_commit"]) for result in results.values()}),
-            "seconds": sum(result["seconds"] for result in results.values()),
+            "effects": effects,
+            "correlations": found,
+            "config": {name: getattr(args, name) for name in names} | {"level": LEVEL},
+            "run_commits": sorted({str(result["provenance"]["git_commit"]) for result in results}),
+            "seconds": sum(result["seconds"] for result in results),
             "provenance": utils.provenance(torch.device("cpu")),
         },
     )

@@ -27,7 +27,7 @@ import metrics
 import runs
 import utils
 from classifier import with_test_digits
-from studies.overpowering import name_of
+from studies.overpowering import Cell, name_of
 
 STUDIES = ("changes", "final")
 WIDE = ["--arch", "initial"]
@@ -46,7 +46,11 @@ RECIPES = {
     "falling": ("+ learning rate falling to 0", [*AVERAGE, "--decay-from", "0"]),
     "penalty": ("+ gradient penalty .3 on D", [*AVERAGE, "--gradient-penalty", "0.3"]),
 }
-CELLS = {"as_reported": ("balanced", 0.4, 0.8), "eps": ("balanced", 0.4, 1e-5), "wide": ("initial", 0.0, 1e-5)}
+CELLS = {
+    "as_reported": Cell("balanced", 0.4, 0.8),
+    "eps": Cell("balanced", 0.4, 1e-5),
+    "wide": Cell("initial", 0.0, 1e-5),
+}
 FINAL_EVALUATIONS = 10  # epochs between two evaluations of the final runs
 COLOURS = ["#000000", "#999999", "#0072B2", "#D55E00", "#009E73", "#CC79A7"]
 COLOURS += ["#E69F00", "#56B4E9", "#882255", "#44AA99", "#DDCC77"]
@@ -65,7 +69,7 @@ def parse_args(argv=None):
     parser.add_argument("--epochs", type=count, default=10, help="epochs of every run of the study changes")
     parser.add_argument("--final-epochs", type=count, help="epochs of the final runs (default: as the recipes have it)")
     parser.add_argument("--seeds", type=count, default=3, help="runs per recipe")
-    args = runs.parse_args(parser, argv)
+    args = runs.parse_args(parser, argv, evaluate_every=2)  # as in overpowering, for the runs that they share
     if args.seed + args.seeds > 2**31:
         parser.error(f"--seed {args.seed} with --seeds {args.seeds}: the last seed must be less than {2**31}")
     return args
@@ -74,7 +78,7 @@ def parse_args(argv=None):
 def folder_of(recipe, seed):
     """The folder of a run of the study changes below OUT_DIR: overpowering's own where it has the same run."""
     cell = CELLS.get(recipe)
-    return Path("overpowering", name_of(*cell, "plain", seed)) if cell else Path("recipes", f"{recipe}_seed{seed}")
+    return Path("overpowering", name_of(cell, seed)) if cell else Path("recipes", f"{recipe}_seed{seed}")
 
 
 def final_folder(recipe, seed):
