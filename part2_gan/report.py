@@ -7,7 +7,6 @@ Reads the JSON files that the other scripts of this part have written, report_re
 statements and their rules are in claims.py. Below their table stands every figure that is there, with its numbers.
 """
 
-import math
 import os
 import statistics
 
@@ -15,6 +14,7 @@ import torch
 
 import claims
 import utils
+from studies import overpowering
 
 RESULTS = ("dynamics", "evaluate", "latent_rates", "overpowering", "recipes", "benchmark")
 SIDES = {"published": "as published", "written": "as written"}
@@ -159,21 +159,18 @@ def latent_rates(results):
 
 
 def factors(results):
-    """What every factor of the study of D does to D, to the gradient and to the samples."""
-    effects, rows = results["overpowering"]["effects"], []
-    for factor, words in (
-        ("eps", "BatchNorm eps 0.8 instead of 1e-5"),
-        ("scheme", "simultaneous updates"),
-        ("dropout", "dropout 0.4 in D"),
-        ("width", "D narrowed to 256-128"),
-    ):
-        accuracy = effects["d_accuracy"][factor]
-        rows.append([words, "{:+.2f} ({:+.2f} to {:+.2f})".format(accuracy["mean"], *accuracy["interval"])])
-        for what in "frechet_distance", "g_grad_norm":
-            values = [effects[what][factor]["mean"], *effects[what][factor]["interval"]]
-            rows[-1].append("{:.1f} ({:.1f} to {:.1f})".format(*map(math.exp, values)))
-    head = ["changed, all else equal", "D's accuracy", "Fréchet distance, factor", "G's gradient norm, factor"]
-    return table(head, rows)
+    """What every factor of the study of D does, and how the losses' distance from log 2 goes with quality."""
+    effects, found = results["overpowering"]["effects"], results["overpowering"].get("correlations", {})
+    columns = {name: about for name, about in overpowering.QUANTITIES.items() if name in effects}
+    rows = [
+        [words, *(overpowering.tell(effects[name].get(factor), log) for name, (_, log) in columns.items())]
+        for factor, (words, *_) in overpowering.FACTORS.items()
+    ]
+    lines = table(["changed, all else equal", *(label for label, _ in columns.values())], rows)
+    for where, of in found.items():
+        lines += ["", f"Rank correlation of the losses' distance from log 2 with the Fréchet distance {where} runs: "]
+        lines[-1] += f"{overpowering.tell(of)}, each over {of['n']} values."
+    return lines
 
 
 def changes(results):
@@ -217,8 +214,8 @@ SECTIONS = [
      "sums: a dot for each generator, filled as the CNN classifies, hollow as the MLP does.", latent_rates,
      "latent_rates"),
     ("What makes the discriminator overpower the generator", ["overpowering", "overpowering_curves",
-     "losses_and_quality", "minimax"], "studies/overpowering.py", "Each factor varied by itself; 95 % t intervals over "
-     "the seeds.", factors, "overpowering"),
+     "losses_and_quality", "minimax"], "studies/overpowering.py", "Each factor varied by itself: mean change (with x: "
+     "its factor) and t interval over the seeds, corrected for the eight factors.", factors, "overpowering"),
     ("What improves the samples", ["recipes", "best"], "studies/recipes.py", "One change at a time, at equal epochs.",
      changes, "recipes"),
     ("Speed", [], "benchmark.py", "A training step.", speed, "benchmark"),

@@ -6,19 +6,15 @@
     torchrun --nproc-per-node 4 -m studies.overpowering --workers 1
 
 Each seed has 21 cells: runs with the options of `train.py --recipe written`, but for what CELLS gives them. The first
-twelve are update scheme x discriminator x BatchNorm's eps in G. The others give the initial discriminator (512-256)
-the dropout of the balanced one (256-128, dropout 0.4) and take that away from the balanced one, or have the generator
-of the published code or the minimax loss of equation (7), against the initial discriminator.
+twelve are update scheme x discriminator x BatchNorm's eps in G. The others swap the two discriminators' dropout, or
+have the published generator or the minimax loss of equation (7).
 
 The effect of a factor is the mean change over all pairs of cells that differ in it alone. The unit is the seed: the
 mean over its pairs is one number, and the interval is Student's t over the seeds' numbers. It is corrected for the
 eight factors that are tested for each quantity: its level is 1 - 0.05 / 8 (Bonferroni).
 
-The norms and the coherence of G's gradient are those of metrics.generator_gradients: both losses at the same weights.
-
 "Both losses near log 2, so the samples are good": the rank correlation of the losses' distance from log 2 with the
-Frechet distance, within runs and between runs. Both change with the epochs and with the settings, so the correlation
-shows what goes together and not what causes what.
+Frechet distance. Both change with the epochs and with the settings, so it shows an association and no cause.
 
 Reads the digits and classifier.pt. Writes overpowering.png, overpowering_curves.png, losses_and_quality.png,
 minimax.png and overpowering.json; the runs lie in OUT_DIR/overpowering.
@@ -50,12 +46,12 @@ class Cell(NamedTuple):
     loss: str = "non-saturating"
 
 
-EPS = (1e-5, 0.8)
+COLOURS = {1e-5: "#0072B2", 0.8: "#D55E00"}  # of eps; told apart with every common colour vision
 DISCRIMINATORS = {arch: of["dropout"] for arch, of in gan.DISCRIMINATORS.items()}
-GRID = [Cell(*d, eps, scheme) for scheme in train.SCHEMES for d in DISCRIMINATORS.items() for eps in EPS]
+GRID = [Cell(*d, eps, scheme) for scheme in train.SCHEMES for d in DISCRIMINATORS.items() for eps in COLOURS]
 CELLS = [
     *GRID,
-    *(Cell(arch, dropout, eps) for arch, dropout in (("initial", 0.4), ("balanced", 0.0)) for eps in EPS),
+    *(Cell(arch, dropout, eps) for arch, dropout in (("initial", 0.4), ("balanced", 0.0)) for eps in COLOURS),
     Cell("initial", 0.0, 1e-5, generator="published"),
     Cell("initial", 0.0, 0.8, "simultaneous", generator="published"),
     Cell("initial", 0.0, 1e-5, loss="minimax"),
@@ -80,11 +76,11 @@ QUANTITIES = {
     "d_accuracy": ("accuracy of D in training", False),
     "g_loss": ("loss of G (nats)", False),
     "frechet_distance": ("Fréchet distance", True),
-    "norm_non_saturating": ("gradient norm, non-saturating", True),
+    "norm_non-saturating": ("gradient norm, non-saturating", True),
     "norm_minimax": ("gradient norm, minimax", True),
-    "coherence": ("coherence, non-saturating", False),
+    "coherence_non-saturating": ("coherence, non-saturating", False),
 }
-COLOURS = {1e-5: "#0072B2", 0.8: "#D55E00"}  # told apart with every common colour vision
+LEGEND = [utils.plt.Line2D([], [], color=colour, marker="o", label=f"eps {eps:g}") for eps, colour in COLOURS.items()]
 
 
 def parse_args(argv=None):
@@ -101,38 +97,39 @@ def parse_args(argv=None):
 
 def name_of(cell, seed):
     """The folder of a run: discriminator, dropout, eps, what departs from the defaults of Cell, and the seed."""
-    departs = [value for value in cell[3:] if value not in Cell._field_defaults.values()]
-    return "_".join([cell.arch, f"dropout{cell.dropout:g}", f"eps{cell.eps:g}", *departs, f"seed{seed}"])
+    return "_".join([cell.arch, f"dropout{cell.dropout:g}", f"eps{cell.eps:g}", *departures(cell), f"seed{seed}"])
+
+
+def departures(cell):
+    """The values of a cell that are not the defaults of Cell."""
+    return [value for value in cell[3:] if value not in Cell._field_defaults.values()]
 
 
 def plan(args):
     """The runs as {name: options of train.py}, seed by seed."""
-    shared = runs.options(args, "epochs")
-    shared += ["--out-dir", args.out_dir / "overpowering", "--grid-epochs", args.epochs]
-    planned = {}
+    shared = [*runs.options(args, "epochs"), "--out-dir", args.out_dir / "overpowering", "--grid-epochs", args.epochs]
+    names, planned = ("--arch", "--dropout", "--bn-eps", "--scheme", "--generator", "--loss"), {}
     for seed, cell in itertools.product(range(args.seed, args.seed + args.seeds), CELLS):
-        names = ("arch", "dropout", "bn-eps", "scheme", "generator", "loss")
-        own = itertools.chain(*((f"--{name}", value) for name, value in zip(names, cell, strict=True)))
+        own = itertools.chain(*zip(names, cell, strict=True))
         planned[name_of(cell, seed)] = [*own, "--seed", seed, "--name", name_of(cell, seed), *shared]
     return planned
 
 
 def evaluations(folder):
-    """A finished run's evaluations: [{"epoch", every one of QUANTITIES, "d_fake", "from_log2"}], four digits of each.
+    """A finished run's evaluations, a dictionary each: its epoch, the QUANTITIES, d_fake and from_log2, four digits.
 
-    D's accuracy, G's loss and d_fake, D(G(z)), are means over the epoch; from_log2 is the larger distance of the two
-    losses' means from log 2 (nats).
+    Columns of the history are means over the epoch; from_log2 is the larger distance of the two losses from log 2
+    (nats). Norm and coherence of both losses' gradients are those of metrics.generator_gradients, at the same weights.
     """
     result, found = runs.load_result(folder), []
     by_epoch = runs.epoch_means(runs.load_history(folder), result["epochs"])
     for entry in result["quality"]:
-        epoch, gradients = entry["epoch"], entry["g_gradients"]
+        epoch = entry["epoch"]
         values = {name: by_epoch[name][epoch - 1] for name in ("d_accuracy", "g_loss", "d_fake")}
-        values["frechet_distance"] = entry["frechet_distance"]
         values["from_log2"] = claims.distance_from_log2({"by_epoch": by_epoch}, epoch, epoch)
-        values["norm_non_saturating"] = gradients["non-saturating"]["norm"]
-        values["norm_minimax"] = gradients["minimax"]["norm"]
-        values["coherence"] = gradients["non-saturating"]["coherence"]
+        values["frechet_distance"] = entry["frechet_distance"]
+        for loss, gradient in entry["g_gradients"].items():
+            values |= {f"{name}_{loss}": value for name, value in gradient.items()}
         found.append({"epoch": epoch} | {name: float(f"{value:.4g}") for name, value in values.items()})
     return found
 
@@ -146,10 +143,10 @@ def pairs_of(factor):
 
 
 def effect(outcomes, factor, quantity, seeds):
-    """What varying one factor does to a quantity of the last epoch, all else equal.
+    """What varying one factor does to a quantity of the last epoch: {"mean", "interval", "pairs"}.
 
-    Returns {"mean", "interval", "pairs"}: the mean over the seeds of the second level's value minus the first's, or of
-    their logarithms', its interval (None for a single seed), and the number of pairs per seed.
+    That is the mean over the seeds of the second level's value minus the first's, or of their logarithms', its interval
+    (None for a single seed), and the number of pairs per seed.
     """
     scale, pairs = math.log if QUANTITIES[quantity][1] else float, pairs_of(factor)
 
@@ -163,24 +160,20 @@ def effect(outcomes, factor, quantity, seeds):
 def correlations(outcomes, seeds):
     """Spearman's correlation of the losses' distance from log 2 with the Frechet distance, without minimax runs.
 
-    Within: over the evaluations of a run, then the mean over a seed's runs. Between: over a seed's runs, after the last
-    epoch. Returns for both the mean over the seeds, its 95 % interval, and of how many values each correlation is.
+    Within: over the n evaluations of a run, then the mean over a seed's runs. Between: over a seed's n runs after the
+    last epoch. Returns for both {"mean", "interval", "n"}, mean and 95 % interval over the seeds.
     """
 
     def correlation(entries):
         return claims.spearman([e["from_log2"] for e in entries], [e["frechet_distance"] for e in entries])
 
-    cells = [cell for cell in CELLS if cell.loss == "non-saturating"]
-    of_seeds = [[outcomes[name_of(cell, seed)] for cell in cells] for seed in seeds]
-    values = {
-        "within": [statistics.mean(map(correlation, of)) for of in of_seeds],
-        "between": [correlation([run[-1] for run in of]) for of in of_seeds],
-    }
-    n = {"within": len(of_seeds[0][0]), "between": len(cells)}
-    return {
-        name: {"mean": statistics.mean(v), "interval": metrics.t_interval(v), "n": n[name]}
-        for name, v in values.items()
-    }
+    found = {}
+    of_seeds = [[outcomes[name_of(c, seed)] for c in CELLS if c.loss == "non-saturating"] for seed in seeds]
+    within = [statistics.mean(map(correlation, of)) for of in of_seeds]
+    between = [correlation([run[-1] for run in of]) for of in of_seeds]
+    for name, values, n in ("within", within, len(of_seeds[0][0])), ("between", between, len(of_seeds[0])):
+        found[name] = {"mean": statistics.mean(values), "interval": metrics.t_interval(values), "n": n}
+    return found
 
 
 def tell(found, logarithmic=False):
@@ -198,7 +191,7 @@ def draw_cells(outcomes, seeds):
     figure, axes = utils.plt.subplots(2, 3, figsize=(11, 9.5), sharey=True)
     for ax, (quantity, (label, logarithmic)) in zip(axes.flat, QUANTITIES.items(), strict=True):
         for cell in CELLS:
-            y = rows.index(cell._replace(eps=None)) + (-0.17 if cell.eps == EPS[0] else 0.17)
+            y = rows.index(cell._replace(eps=None)) + (-0.17 if cell.eps < 0.1 else 0.17)
             values = [outcomes[name_of(cell, seed)][-1][quantity] for seed in seeds]
             ax.scatter(values, [y] * len(values), color=COLOURS[cell.eps], s=22, alpha=0.7, linewidths=0)
             ax.vlines(statistics.mean(values), y - 0.2, y + 0.2, color=COLOURS[cell.eps], lw=2)
@@ -207,22 +200,13 @@ def draw_cells(outcomes, seeds):
             utils.label_plainly(ax.xaxis)
             ax.xaxis.set_major_locator(utils.plt.LogLocator(subs=(1, 3)))
         ax.set_xlabel(label)
-    names = []
-    for c in rows:
-        names.append(f"D {c.arch}" + (f", dropout {c.dropout:g}" if c.dropout != DISCRIMINATORS[c.arch] else ""))
-        names[-1] += f", {c.scheme}" + ", published G" * (c.generator == "published")
-        names[-1] += ", minimax" * (c.loss == "minimax")
-    axes[0, 0].set_yticks(range(len(rows)), names)
+    names = [", ".join([f"D {c.arch}", f"dropout {c.dropout:g}", *departures(c)]) for c in rows]
+    axes[0, 0].set_yticks(range(len(rows)), [name.replace("published", "published G") for name in names])
     axes[0, 0].invert_yaxis()
     axes[0, 0].axvline(0.5, color="0.4", lw=1, ls=":")  # D guesses
     axes[0, 1].axvline(math.log(2), color="0.4", lw=1, ls=":")
-    axes[0, 0].legend(handles=handles(), loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    axes[0, 0].legend(handles=LEGEND, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return figure
-
-
-def handles():
-    """What a legend of the two eps shows."""
-    return [utils.plt.Line2D([], [], color=colour, marker="o", label=f"eps {eps:g}") for eps, colour in COLOURS.items()]
 
 
 def draw_curves(outcomes, seeds):
@@ -240,7 +224,7 @@ def draw_curves(outcomes, seeds):
     axes[1, 0].set(yscale="log", ylabel=QUANTITIES["frechet_distance"][0])
     utils.label_plainly(axes[1, 0].yaxis)
     axes[0, 0].set_ylabel(QUANTITIES["d_accuracy"][0])
-    axes[0, -1].legend(handles=handles())
+    axes[0, -1].legend(handles=LEGEND)
     return figure
 
 
@@ -259,7 +243,7 @@ def draw_losses_and_quality(outcomes, seeds):
         ax.set_xlabel("the losses' distance from log 2 (nats)")
     utils.label_plainly(left.yaxis)
     utils.label_plainly(left.xaxis)
-    right.legend(handles=handles())
+    right.legend(handles=LEGEND)
     return figure
 
 
@@ -270,8 +254,8 @@ def draw_minimax(outcomes):
     probability = torch.linspace(-12, 6, 200).sigmoid()
     for loss, curve, colour in (("non-saturating", 1 - probability, "#0072B2"), ("minimax", probability, "#D55E00")):
         left.loglog(probability, curve, color=colour, label=loss)
-        norms = [entry["norm_" + loss.replace("-", "_")] for entry in entries]
-        right.scatter([entry["d_fake"] for entry in entries], norms, s=12, color=colour, alpha=0.5, linewidths=0)
+        x, y = ([entry[name] for entry in entries] for name in ("d_fake", f"norm_{loss}"))
+        right.scatter(x, y, s=12, color=colour, alpha=0.5, linewidths=0)
     left.set(xlabel="D(G(z)) of a sample", ylabel="|gradient by D's logit|")
     left.legend(title="loss of G")
     right.set(xlabel="mean D(G(z)) of an epoch", ylabel="norm of the gradient by G's weights", yscale="log")
@@ -287,11 +271,8 @@ def main(argv=None):
     folder, seeds = args.out_dir / "overpowering", list(range(args.seed, args.seed + args.seeds))
     outcomes = {name: evaluations(folder / name) for name in planned}
     results = [runs.load_result(folder / name) for name in planned]
-    # The two losses of G are on different scales.
-    effects = {
-        quantity: {f: effect(outcomes, f, quantity, seeds) for f in FACTORS if (quantity, f) != ("g_loss", "loss")}
-        for quantity in QUANTITIES
-    }
+    effects = {quantity: {f: effect(outcomes, f, quantity, seeds) for f in FACTORS} for quantity in QUANTITIES}
+    del effects["g_loss"]["loss"]  # the two losses are on different scales
     source = f"{utils.TITLES[args.dataset]}; {args.epochs} epochs, {len(seeds)} seeds from {args.seed}"
     figures = {
         "overpowering": draw_cells(outcomes, seeds),

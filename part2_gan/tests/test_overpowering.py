@@ -1,65 +1,57 @@
-"""The studies overpowering and recipes: which runs there are, and effects on planted outcomes."""
+"""The studies overpowering and recipes: which runs there are, effects and correlations on planted outcomes."""
 
 import functools
-import itertools
 import math
+import operator
 
 import pytest
 
 import metrics
+import report
 import runs
 import train
 import utils
 from studies import overpowering, recipes
-from studies.overpowering import DROPOUTS, EPS, WIDTHS, name_of
+from studies.overpowering import CELLS, FACTORS, name_of
 
 
 def test_every_cell_has_every_seed():
     args = overpowering.parse_args(["--dataset", "typeset", "--seeds", "2", "--seed", "5", "--epochs", "3"])
     runs = overpowering.plan(args)
-    assert len(runs) == 2 * (8 + 2 + 2)
     options = [train.parse_args([str(word) for word in words]) for words in runs.values()]
-    found = {(o.arch, o.dropout, o.bn_eps, o.loss, o.scheme, o.seed) for o in options}
-    wanted = [(*cell, "non-saturating", "alternating") for cell in itertools.product(WIDTHS, DROPOUTS, EPS)]
-    wanted += [("initial", 0, eps, "minimax", "alternating") for eps in EPS]
-    wanted += [("initial", 0, eps, "non-saturating", "simultaneous") for eps in EPS]
-    assert found == {(*cell, seed) for cell in wanted for seed in (5, 6)}
-    assert {(o.epochs, o.evaluate_every) for o in options} == {(3, 5)}
+    found = [((o.arch, o.dropout, o.bn_eps, o.scheme, o.generator, o.loss), o.seed) for o in options]
+    assert len({*CELLS}) == len(CELLS) == 21
+    assert found == [(cell, seed) for seed in (5, 6) for cell in CELLS]  # the first seeds first
+    assert list(runs) == [o.name for o in options]
+    assert {(o.epochs, o.evaluate_every) for o in options} == {(3, 2)}
 
 
-def test_effects_of_planted_outcomes():
-    """Additive factors: each effect is found exactly, whatever the seeds add to all of their cells."""
-    seeds, outcomes = [0, 1, 2], {}
-    for arch, dropout, eps, seed in itertools.product(WIDTHS, DROPOUTS, EPS, seeds):
-        linear = 1 + 0.25 * (arch == "balanced") - 0.5 * (dropout > 0) + 2 * (eps > 0.1) + 10 * seed
-        slope = 0.1 * seed * (eps > 0.1)  # eps does a little more in one seed than in the other
-        outcomes[name_of(arch, dropout, eps, "plain", seed)] = {
-            "d_accuracy": linear + slope,
-            "g_grad_norm": math.exp(linear),
-        }
-    for eps, seed in itertools.product(EPS, seeds):
-        plain = outcomes[name_of("initial", 0.0, eps, "plain", seed)]
-        outcomes[name_of("initial", 0.0, eps, "simultaneous", seed)] = {"d_accuracy": plain["d_accuracy"] + 0.75}
-    order = overpowering.effect(outcomes, 3, "d_accuracy", seeds)
-    assert (order["mean"], order["pairs"], order["same_sign"]) == (pytest.approx(0.75), 6, 6)
-    width, dropout, eps = (overpowering.effect(outcomes, k, "d_accuracy", seeds) for k in range(3))
-    assert (width["mean"], dropout["mean"], eps["mean"]) == pytest.approx((0.25, -0.5, 2.1))
-    assert width["interval"] == pytest.approx([0.25, 0.25])
-    assert eps["interval"] == pytest.approx([2.1 - 4.303 * 0.1 / 3**0.5, 2.1 + 4.303 * 0.1 / 3**0.5])
-    assert (eps["pairs"], eps["same_sign"]) == (12, 12)
-    assert overpowering.effect(outcomes, 2, "g_grad_norm", seeds)["mean"] == pytest.approx(2)  # of the logarithms
-    assert overpowering.effect(outcomes, 2, "d_accuracy", [0])["interval"] is None
+def planted(cell, seed):
+    """The evaluations of a run in a world of additive factors, in which the seed shifts all cells."""
+    value = 1 + 0.25 * (cell.arch == "balanced") - 0.5 * (cell.dropout > 0) + 0.75 * (cell.scheme == "simultaneous")
+    value += (2 + 0.1 * seed) * (cell.eps > 0.1) + 3 * (cell.loss == "minimax") + 4 * (cell.generator == "published")
+    near = [{"from_log2": 0.3 - 0.1 * epoch, "frechet_distance": 90 - 9 * epoch} for epoch in range(2)]
+    last = {"d_accuracy": value + 10 * seed, "frechet_distance": math.exp(value + 10 * seed), "from_log2": 1 / value}
+    return [*near, last]
 
 
-def test_near_log2_says_what_the_losses_do_not_show():
-    evaluations = [
-        {"arch": "initial", "eps": 1e-5, "dropout": 0.0, "epoch": epoch, "off": off, "frechet": frechet}
-        for epoch, off, frechet in ((1, 0.02, 300.0), (9, 0.08, 40.0), (5, 0.3, 20.0))
-    ]
-    text = overpowering.near_log2(evaluations)
-    assert "2 of 3 evaluations; Frechet distance 40 (epoch 9) to 300 (epoch 1)" in text
-    assert "the best of all evaluations, 20, has losses 0.30" in text
-    assert "too few" in overpowering.near_log2(evaluations[1:])
+def test_effects_and_correlations_of_planted_outcomes():
+    outcomes = {name_of(cell, seed): planted(cell, seed) for cell in CELLS for seed in range(3)}
+    effects = {factor: overpowering.effect(outcomes, factor, "d_accuracy", [0, 1, 2]) for factor in FACTORS}
+    means = {"eps": 2.1, "scheme": 0.75, "g_first": 0, "discriminator": -0.25, "width": 0.25, "dropout": -0.5}
+    means |= {"generator": 4, "loss": 3}
+    assert {factor: found["mean"] for factor, found in effects.items()} == pytest.approx(means)
+    pairs = {"eps": 8, "scheme": 4, "g_first": 4, "discriminator": 6, "width": 4, "dropout": 4}
+    assert {factor: found["pairs"] for factor, found in effects.items()} == pairs | {"generator": 2, "loss": 3}
+    half = 12.590 * 0.1 / 3**0.5  # Student's t, 2 degrees of freedom, two-sided 5 % / 8
+    assert effects["eps"]["interval"] == pytest.approx([2.1 - half, 2.1 + half], rel=1e-4)
+    logarithmic = overpowering.effect(outcomes, "dropout", "frechet_distance", [0])
+    assert (logarithmic["mean"], logarithmic["interval"]) == (pytest.approx(-0.5), None)
+    assert overpowering.tell(logarithmic, logarithmic=True) == "x 0.61"
+    found = overpowering.correlations(outcomes, [0, 1, 2])
+    assert (found["between"]["mean"], found["between"]["n"], found["within"]["n"]) == (pytest.approx(-1), 18, 3)
+    alone = {name: run[:2] for name, run in outcomes.items()}
+    assert overpowering.correlations(alone, [0])["within"] == {"mean": pytest.approx(1), "interval": None, "n": 2}
 
 
 def test_recipes_share_the_runs_of_overpowering(tmp_path):
@@ -96,6 +88,10 @@ def test_small_studies_end_to_end(trained, tmp_path, monkeypatch):
 
     monkeypatch.setattr(runs, "train_all", train_here)
     monkeypatch.setattr(metrics, "quality", functools.partial(metrics.quality, samples=500))
+    monkeypatch.setattr(metrics, "generator_gradients", functools.partial(metrics.generator_gradients, batches=1))
+    few = [cell for cell in CELLS if sum(map(operator.ne, cell, CELLS[0])) < 2 or cell == CELLS[2]]  # all factors
+    monkeypatch.setattr(overpowering, "CELLS", few)
+    monkeypatch.setattr(overpowering, "GRID", few[:5])
     overpowering.main(words)
     recipes.main([*words, "--studies", "changes", "--recipes", "as_reported", "wide", "penalty"])
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
@@ -106,4 +102,6 @@ def test_small_studies_end_to_end(trained, tmp_path, monkeypatch):
     assert list(result["changes"]["changes"]) == ["as_reported", "wide", "penalty"]
     cells = utils.load_json(tmp_path / "overpowering.json")["runs"]
     found = result["changes"]["changes"]["wide"]["at_end"]["frechet_distance"]["seeds"]
-    assert found == [cells["initial_dropout0_eps1e-05_seed0"]["frechet_distance"]]
+    assert found == pytest.approx([cells["initial_dropout0_eps1e-05_seed0"][-1]["frechet_distance"]], rel=1e-3)
+    report.main(words[-4:])  # with the intervals of a single seed, None
+    assert "the balanced D instead of the initial one" in (tmp_path / "report.md").read_text()
