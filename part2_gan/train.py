@@ -8,7 +8,7 @@
 Reads the digits of --dataset and, with --evaluate-every, classifier.pt. Writes into the run's folder OUT_DIR/NAME:
 
     config.json      options, seed, data set, versions, commit
-    checkpoint.pt    after every epoch: networks, optimizers, random states, history, samples
+    checkpoint.pt    before the first epoch and after every one: networks, optimizers, random states, history, samples
     samples.png, losses.png    after every evaluation and every tenth epoch
     history.pt       {"columns": HISTORY, "rows": (steps, columns)}
     samples.pt       {"samples": {epoch: (25, 784) uint8}}, from the same 25 latents, in eval mode
