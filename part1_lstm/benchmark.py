@@ -1,8 +1,9 @@
 """How long a training step of the LSTM takes, in six variants, beside torch.nn.LSTM and its matrix products alone.
 
-    python benchmark.py                                     lengths 10, 25, 100 and 400, some minutes on two cores
-    python benchmark.py --lengths 10 25 --rounds 5          a quick try
-    python benchmark.py --threads 1                         on one CPU thread; without it on one and on all
+    python benchmark.py --out-dir mine                      lengths 10, 25, 100 and 400, some minutes on two cores
+    python benchmark.py --out-dir mine --lengths 10 25 --rounds 5          a quick try
+    python benchmark.py --out-dir mine --threads 1          on one CPU thread; without it on one and on all
+    python benchmark.py                                     replaces the published numbers by this machine's
 
 The variants:
 

@@ -1,8 +1,8 @@
 """Figure 1: accuracy of LSTM and vanilla RNN over the sequence length, as published and under one protocol for both.
 
     python compare.py                                         9 lengths x 2 cells x 5 seeds, twice
-    python compare.py --seeds 10                              continues with the missing seeds
-    python compare.py --lengths 3 7 11 --seeds 1 --epochs 5 --updates 200 --out-dir my --figures-dir my
+    python compare.py --out-dir mine --lengths 3 7 11 --seeds 1 --epochs 5 --updates 200
+    python compare.py --out-dir mine --lengths 3 7 11 --seeds 3 --epochs 5 --updates 200      adds the missing seeds
     torchrun --nproc-per-node 4 compare.py                    the runs shared out over processes, or over machines
 
     as published    what the report's figure shows: the LSTM passes over 8,000 palindromes, drawn anew for each run,

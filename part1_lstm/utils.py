@@ -41,21 +41,53 @@ RESULTS = HERE.parent / "results" / HERE.name
 plt.rcdefaults()  # a matplotlibrc of the user has no part in the figures
 plt.style.use(HERE / "report.mplstyle")
 
+SAME_RESULT = {"device", "threads", "workers", "restart"}  # options that change no result of a study but the time
+
 
 class InputError(ValueError):
     """A bad option or input file; `run` prints it as one line and exits with code 2."""
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the default to the help text of an option that has one, unless the text names it."""
+
+    def _get_help_string(self, action):
+        has_none = action.default is None or action.default is False or "default" in action.help
+        return action.help if has_none else super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
-    """argparse with one-line errors, defaults in the help text and no abbreviated options."""
+    """argparse with one-line errors, defaults in the help text, no abbreviated options, and output folders chosen."""
 
     def __init__(self, description):
-        super().__init__(
-            description=description, allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+        super().__init__(description=description, allow_abbrev=False, formatter_class=HelpFormatter)
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {' '.join(message.split())} (see --help)\n")
+
+    def parse_args(self, args=None, namespace=None):
+        args = super().parse_args(args, namespace)
+        if "out_dir" in args:
+            given = args.out_dir is not None
+            choose_folders(args)
+            if not given:
+                self.keep_larger_result(args)
+        return args
+
+    def keep_larger_result(self, args):
+        """Refuse, where --out-dir was not given, to replace the script's result of more seeds or of other options.
+
+        That result is OUT_DIR/SCRIPT.json, with its options in `config`; the script has the option --seeds.
+        """
+        path = args.out_dir / f"{Path(sys.argv[0]).stem}.json"
+        if "seeds" not in args or not path.exists():
+            return
+        made, now = load_json(path).get("config", {}), json.loads(json.dumps(vars(args), default=str))
+        for name in (name for name in made if name in now.keys() - SAME_RESULT):
+            if now[name] != made[name] and not (name == "seeds" and now[name] > made[name]):
+                folders = f"--out-dir {args.out_dir} --figures-dir {args.figures_dir}"
+                told = f"{path} was made with {name.replace('_', ' ')} {made[name]}, not {now[name]}"
+                self.error(f"{told}: --out-dir mine keeps it, {folders} replaces it")
 
 
 def number(kind, low=None, high=None, above=None, below=None):
@@ -87,9 +119,10 @@ def number(kind, low=None, high=None, above=None, below=None):
     return parse
 
 
-def add_common_options(parser, seed=0, figures=True):
+def add_common_options(parser, figures=True):
     """Add the options that every script has: seed, device, threads and the one or two output folders."""
-    parser.add_argument("--seed", type=number(int, low=0, below=2**31), default=seed, help="fixes every random number")
+    help = "fixes every random number (where there is a --data-seed: all others); of several seeds the first"
+    parser.add_argument("--seed", type=number(int, low=0, below=2**31), default=0, help=help)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="where to compute")
     parser.add_argument(
         "--threads", type=number(int, low=0, high=1024), default=0, help="CPU threads (0: what torch picks)"
@@ -100,9 +133,18 @@ def add_common_options(parser, seed=0, figures=True):
         default="auto",
         help="of fp32 matrix products; auto: the fastest that is as exact as highest (benchmark.py tells)",
     )
-    parser.add_argument("--out-dir", type=Path, default=RESULTS, help="folder for results and checkpoints")
+    help = "folder for results and checkpoints (default: the repository's results/part1_lstm)"
+    parser.add_argument("--out-dir", type=Path, help=help)
     if figures:
-        parser.add_argument("--figures-dir", type=Path, default=FIGURES, help="folder for figures")
+        help = "folder for figures (default: that of --out-dir if given, else the repository's figures)"
+        parser.add_argument("--figures-dir", type=Path, help=help)
+
+
+def choose_folders(args):
+    """Fill in the output folders that were not given on the command line; figures go where results were sent to."""
+    if "figures_dir" in args:
+        args.figures_dir = args.figures_dir or args.out_dir or FIGURES
+    args.out_dir = args.out_dir or RESULTS
 
 
 def pick_device(args):
@@ -396,6 +438,15 @@ def provenance(device):
     }
 
 
+def without_restart(advice):
+    """Advice to give "the same command" again, or with --resume, for a command that has --restart itself."""
+    if "--restart" not in sys.argv:
+        return advice
+    if "with --resume" in advice:
+        return advice.replace("with --resume", "with --resume in the place of --restart")
+    return advice.replace("the same command", "the same command without --restart")
+
+
 def run(main, after_stop="the same command goes on where it was"):
     """Call `main` as a script: errors that a user can mend become one line, not a traceback.
 
@@ -415,5 +466,5 @@ def run(main, after_stop="the same command goes on where it was"):
         code, line = 1, f"too little memory ({str(error).splitlines()[0][:200]}); a smaller network or batch needs less"
     except KeyboardInterrupt:
         code, line = 130, f"stopped; {after_stop}"
-    print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
+    print(f"{Path(sys.argv[0]).name}: {without_restart(str(line))}", file=sys.stderr)
     sys.exit(code)

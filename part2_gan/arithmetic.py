@@ -1,7 +1,7 @@
 """Figures 7 and 8: is 6 + (7 - 1) a 9? The report's vector arithmetic in the latent space.
 
     python arithmetic.py                    # the generator in the repository
-    python arithmetic.py --strength 0.8 --seed 3
+    python arithmetic.py --out-dir mine --strength 0.8 --seed 3
 
     z_roof   = z_7 - z_1                    (8)
     z_hybrid = z_6 + 1.2 z_roof             (9)

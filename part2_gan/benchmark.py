@@ -1,7 +1,8 @@
 """How long a training step of the GAN takes: from the usual script to train.py, one change per rung.
 
-    python benchmark.py                                    # both discriminators, 1 and 2 threads, some minutes
-    python benchmark.py --archs initial --rounds 3         # a quick try
+    python benchmark.py --out-dir mine                     # both discriminators, 1 and 2 threads, some minutes
+    python benchmark.py --out-dir mine --archs initial --rounds 3        # a quick try
+    python benchmark.py                                    # replaces the published numbers by this machine's
 
 Every rung does --steps training steps per round, with alternating updates, on batches of --batch-size digits:
 
@@ -244,9 +245,7 @@ def parse_args(argv=None):
     parser.add_argument("--memory-of", help="print only the MiB of this rung, of the first of --archs")
     dataset.add_data_options(parser)
     utils.add_common_options(parser)
-    args = parser.parse_args(argv)
-    utils.choose_folders(args)
-    return args
+    return parser.parse_args(argv)
 
 
 def main(argv=None):

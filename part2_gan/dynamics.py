@@ -1,9 +1,9 @@
 """Figures 2 to 5: two discriminators against one generator, as the report published it and as its text describes it.
 
-    python dynamics.py                                          # four runs of MNIST, hours; continues after a stop
-    python dynamics.py --recipes published --archs balanced --seeds 10
-    python dynamics.py --dataset typeset --limit 6000 --epochs-initial 2 --epochs-balanced 4
-    torchrun --nproc-per-node 4 dynamics.py --workers 1         # a share of the runs for each process, or machine
+    python dynamics.py --seeds 3                        # twelve runs of MNIST, hours; continues after a stop
+    python dynamics.py --out-dir mine --recipes published --archs balanced --seeds 10
+    python dynamics.py --out-dir mine --dataset typeset --limit 6000 --epochs-initial 2 --epochs-balanced 4
+    torchrun --nproc-per-node 4 dynamics.py --seeds 3 --workers 1    # a share of the runs for each process, or machine
 
     --recipe published    the settings of the code that the report's author published (see gan.py)
     --recipe written      those of the report's text, torch's defaults and the textbook's updates where it is silent
@@ -302,8 +302,10 @@ def main(argv=None):
     if record:
         shares = ", ".join(f"{record['share'][column]:.0%} of the {name}'s" for column, name in plots.LOSSES.items())
         print(f"the report's printed losses in the band that {plots.BAND:.0%} of our single batches span: {shares}")
+    names = ("recipes", "archs", "epochs_initial", "epochs_balanced", "batch_size", "seed", "dataset", "limit")
+    config = {name: getattr(args, name) for name in names} | {"seeds": max(map(len, found.values()))}
     data = {"columns": train.HISTORY, "record": record, "real": real, "runs": dict(sorted(entries.items()))}
-    utils.save_json(args.out_dir / "dynamics.json", data)
+    utils.save_json(args.out_dir / "dynamics.json", data | {"config": config})
 
 
 if __name__ == "__main__":

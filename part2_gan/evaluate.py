@@ -1,7 +1,7 @@
 """The sample quality of a generator, compared with MNIST's test digits.
 
     python evaluate.py                        # the generator in the repository; without MNIST: what needs no digits
-    python evaluate.py --checkpoint ../results/part2_gan/dynamics/written_initial_seed0/checkpoint.pt --name initial
+    python evaluate.py --out-dir mine --checkpoint ../results/part2_gan/dynamics/written_initial_seed0/checkpoint.pt
 
 Draws 10,000 samples in eval mode, from a seed that training has not used, and gives them to the classifier:
 
@@ -20,7 +20,8 @@ An `..._interval` is a 95 % interval for the chance of drawing these samples fro
 another seed is not in it. Distances and scores belong to this classifier and this number of samples.
 
 Reads the generator, the classifier and the digits of --dataset. Writes an entry, under --name, into evaluate.json, and
-draws nearest_neighbours.png (for names of your own: nearest_neighbours_NAME.png).
+draws nearest_neighbours.png (for names of your own: nearest_neighbours_NAME.png). Without digits it draws nothing, and
+an entry that was measured with them stays.
 """
 
 import sys
@@ -216,10 +217,13 @@ def main(argv=None):
         "generator": config,
         "provenance": utils.provenance(device),
     }
-    utils.save_json(path, entries | {args.name: entry})
     print_entry(args.name, entry)
     if manifolds:
         print(f"figure: {figure}")
+    elif entries.get(args.name, {}).get("precision_recall"):
+        print(f"{path} keeps its entry {args.name!r}, which was measured with digits")
+        return
+    utils.save_json(path, entries | {args.name: entry})
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ train.py writes these files; its docstring lists them.
 """
 
 import argparse
+import hashlib
 from pathlib import Path
 
 import torch
@@ -12,6 +13,16 @@ import plots
 import utils
 
 ACCELERATORS = {"cuda": torch.cuda, "mps": torch.mps}  # with random states of their own
+
+
+def code_digest():
+    """Twelve characters that change with the code that determines a run's numbers: networks, training and data set."""
+    files = [utils.HERE / name for name in ("gan.py", "train.py", "dataset.py")]
+    text = b"".join(path.read_bytes().replace(b"\r\n", b"\n") for path in files)
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+CODE = code_digest()  # of what this process trains by, whatever is edited meanwhile
 
 
 def folder_name(text):
@@ -119,6 +130,7 @@ def finish(folder, config, columns, state, device):
         "last_epoch": dict(zip(columns, last.tolist(), strict=True)),
         "quality": state["quality"],
         "seconds": state["seconds"],
+        "code": CODE,
         "config": config,
         "provenance": utils.provenance(device),
     }

@@ -6,7 +6,7 @@
         result, history = runs.load_result(args.out_dir / name), runs.load_history(args.out_dir / name)
 
 A run is train.py's, in its own folder. What is finished is not trained again, what was stopped goes on, and a folder
-that holds a run of other options is refused.
+that holds a run of other options is refused. A line names the finished runs that other code has trained.
 """
 
 import multiprocessing
@@ -37,9 +37,7 @@ def parse_args(parser, argv=None, evaluate_every=5, low=1):
     parser.add_argument("--workers", type=count, default=cores, help="runs at a time, of --threads (or 1) each")
     dataset.add_data_options(parser)
     utils.add_common_options(parser)
-    args = parser.parse_args(argv)
-    utils.choose_folders(args)
-    return args
+    return parser.parse_args(argv)
 
 
 def options(args, *names):
@@ -59,14 +57,18 @@ def train_all(plan, args):
     utils.InputError where a run of other options lies.
     """
     rank, world = utils.join_ranks()
-    todo = []
+    todo, old = [], []
     for run in [train.parse_args([str(word) for word in words]) for words in [*plan.values()][rank::world]]:
         folder = run.out_dir / run.name
         if (folder / "result.json").exists():
-            check_finished(folder, run)
+            if check_finished(folder, run).get("code") != run_folder.CODE:
+                old.append(str(folder.relative_to(args.out_dir)))
         else:
             run.resume = (folder / "checkpoint.pt").exists()
             todo.append(run)
+    if old:
+        told = f"{len(old)} of the finished runs come from other code than the present one"
+        print(f"{told}; to train them again, delete in {args.out_dir}: {', '.join(old)}")
     utils.make_folder(args.out_dir)
     utils.make_folder(args.figures_dir)
     if todo:
@@ -88,7 +90,7 @@ def train_all(plan, args):
 
 
 def check_finished(folder, args):
-    """Raise utils.InputError unless the finished run in `folder` has the options `args`.
+    """What result.json of the finished run in `folder` holds; raises utils.InputError if it has not the options `args`.
 
     It may have samples and evaluations at more epochs than `args` ask for.
     """
@@ -104,6 +106,7 @@ def check_finished(folder, args):
             raise utils.InputError(
                 f"{folder}: this finished run has no {what} at epoch {missing[0]}; give another --out-dir"
             )
+    return result
 
 
 def load_result(folder):

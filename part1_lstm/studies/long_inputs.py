@@ -1,7 +1,7 @@
 """How far do the cells carry a digit? Inputs longer than the report's, and forget gates that begin open.
 
     python -m studies.long_inputs                                     from the folder above, about half an hour
-    python -m studies.long_inputs --lengths 150 --far-lengths 300 --farthest-lengths --forget-biases 1 5
+    python -m studies.long_inputs --out-dir mine --lengths 150 --far-lengths 300 --farthest-lengths --forget-biases 1 5
     torchrun --nproc-per-node 4 -m studies.long_inputs                the runs shared out over processes, or machines
 
 The RNN, the LSTM, and the LSTM with other initial biases of the forget gate train under the text's protocol. With bias

@@ -1,7 +1,7 @@
 """How much of figure 1 is the cell, and how much the optimizer and the training protocol?
 
     python -m studies.protocols                                    from the folder above, about an hour on two cores
-    python -m studies.protocols --lengths 7 --seeds 1 --epochs 5   a quick try
+    python -m studies.protocols --out-dir mine --lengths 7 --seeds 1 --epochs 5      a quick try
     torchrun --nproc-per-node 4 -m studies.protocols               the runs shared out over processes, or over machines
 
 Both cells train under the protocol of the report's text with RMSprop and with Adam, and under that of its RNN (train.py

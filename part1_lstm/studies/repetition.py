@@ -1,7 +1,7 @@
 """Does it help to see the same palindromes again? Both cells on training sets of several sizes, and on fresh batches.
 
     python -m studies.repetition                                     120 runs, about two hours of one core
-    python -m studies.repetition --lengths 15 --sizes 8000 0 --seeds 1 --updates 1000
+    python -m studies.repetition --out-dir mine --lengths 15 --sizes 8000 0 --seeds 1 --updates 1000
     torchrun --nproc-per-node 4 -m studies.repetition --workers 1    a share of the runs for each process
 
 Figure 1 as published compares an LSTM that passes many times over 8,000 palindromes with an RNN that meets each

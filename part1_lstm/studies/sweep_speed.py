@@ -1,7 +1,8 @@
 """How many training runs per minute: this part's sweep against the script that people usually write.
 
-    python -m studies.sweep_speed                           from the folder above, some minutes on two cores
-    python -m studies.sweep_speed --lengths 11 --rounds 1   a quick try
+    python -m studies.sweep_speed --out-dir mine            from the folder above, some minutes on two cores
+    python -m studies.sweep_speed --out-dir mine --lengths 11 --rounds 1      a quick try
+    python -m studies.sweep_speed                           replaces the published numbers by this machine's
 
 Figure 1 takes many runs, so what counts is how fast they get done. Both do the same runs on the same palindromes, both
 cells at each of --lengths, --epochs each over the same number of batches:

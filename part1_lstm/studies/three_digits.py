@@ -1,7 +1,7 @@
 """Why does the LSTM fall short of 100 % at 3 digits? A test of the report's guess.
 
     python -m studies.three_digits                           from the folder above, about 5 minutes on one core
-    python -m studies.three_digits --seeds 1 --updates 200   a quick try
+    python -m studies.three_digits --out-dir mine --seeds 1 --updates 200      a quick try
 
 Only 100 palindromes of 4 digits exist: abba, of which a, b, b are read and a is predicted. With 80 of them to train on
 and a batch of 128, an epoch is one update, so the report's 100 epochs are 100 updates, and each of the other 20 counts

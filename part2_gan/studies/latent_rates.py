@@ -1,8 +1,9 @@
 """How often figures 6, 7 and 8 come out: a thousand latents for each of several generators, and two classifiers.
 
-    python -m studies.latent_rates                                    # the trained generators, else the repository's
-    python -m studies.latent_rates --checkpoints A/checkpoint.pt B/checkpoint.pt
-    python -m studies.latent_rates --count 100 --tries 10000          # a quick try
+    python -m studies.latent_rates                          # the generators that dynamics.py has trained
+    python -m studies.latent_rates --out-dir mine           # the one in the repository, if none is trained in mine
+    python -m studies.latent_rates --out-dir mine --checkpoints A/checkpoint.pt B/checkpoint.pt
+    python -m studies.latent_rates --out-dir mine --count 100 --tries 10000          # a quick try
 
 One strip shows one pair of latents, and the latents of one generator say nothing of another: here the unit is the
 generator. For each one:
@@ -57,10 +58,14 @@ def parse_args(argv=None):
     dataset.add_data_options(parser)
     latents.add_network_options(parser)
     args = parser.parse_args(argv)
-    utils.choose_folders(args)
     if not args.checkpoints:
         found = sorted((args.out_dir / "dynamics").glob("*_balanced_seed*/checkpoint.pt"))
         args.checkpoints = found or [utils.subfolder(utils.RESULTS, args.dataset) / "generator.pt"]
+    path = args.out_dir / "latent_rates.json"
+    if args.out_dir is utils.RESULTS and path.exists():  # the same object: --out-dir was not given
+        before, now = len(utils.load_json(path, "generators")["generators"]), len(args.checkpoints)
+        if now < before:
+            parser.error(f"{path} holds {before} generators, here are {now}: --out-dir mine keeps it")
     return args
 
 

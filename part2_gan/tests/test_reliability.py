@@ -1,5 +1,6 @@
 """Runs that survive: kills, a full disk, two runs in one folder, damaged files, random options."""
 
+import argparse
 import os
 import random
 import resource
@@ -13,8 +14,11 @@ import torch
 from conftest import PART, TYPESET, fork
 from test_train import equal
 
+import run_folder
+import runs
 import train
 import utils
+from studies import latent_rates
 
 RUN = [*TYPESET, "--limit", "300", "--batch-size", "32", "--epochs", "4", "--grid-epochs", "2", "--name", "run"]
 
@@ -173,6 +177,42 @@ def test_a_second_run_in_the_folder_is_refused(tmp_path):
         train_here(tmp_path)
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
     train_here(tmp_path, "--epochs", "1")  # the lock is free again, and its file does not matter
+
+
+def test_finished_runs_of_other_code_are_named(whole, capsys, monkeypatch):
+    study, plan = argparse.Namespace(out_dir=whole, figures_dir=whole, workers=1), {"run": options_of(whole)}
+    runs.train_all(plan, study)
+    assert "other code" not in capsys.readouterr().out
+    monkeypatch.setattr(run_folder, "CODE", "another")
+    runs.train_all(plan, study)
+    told = "1 of the finished runs come from other code than the present one; to train them again, delete in"
+    assert capsys.readouterr().out == f"{told} {whole}: run\n"
+
+
+def test_the_digest_is_of_networks_training_and_data_whatever_the_line_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(utils, "HERE", tmp_path)
+    paths = [tmp_path / name for name in ("gan.py", "train.py", "dataset.py")]
+    for path in paths:
+        path.write_bytes(b"a\n")
+    digests = {run_folder.code_digest()}
+    for path in paths:
+        path.write_bytes(b"a\r\n")
+        digests.add(run_folder.code_digest())
+    assert len(digests) == 1
+    for path in paths:
+        path.write_bytes(b"b\n")
+        digests.add(run_folder.code_digest())
+    assert len(digests) == 4
+
+
+def test_rates_of_more_generators_are_kept(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(utils, "RESULTS", tmp_path)
+    utils.save_json(tmp_path / "latent_rates.json", {"generators": {"a": {}, "b": {}}})
+    with pytest.raises(SystemExit, match="2"):
+        latent_rates.parse_args([])
+    assert "holds 2 generators, here are 1" in capsys.readouterr().err
+    latent_rates.parse_args(["--checkpoints", "a.pt", "b.pt"])
+    latent_rates.parse_args(["--out-dir", str(tmp_path)])
 
 
 FAULTS = {

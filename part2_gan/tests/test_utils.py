@@ -3,9 +3,11 @@
 import errno
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +27,57 @@ def test_files_are_flushed_by_a_handle_that_may_write(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", strict)
     utils.save_json(tmp_path / "a.json", {"numbers": [1, 2]})
     assert (tmp_path / "a.json").read_text() == '{\n "numbers": [1, 2]\n}\n'
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A function that parses the options of a script study.py, whose result of three seeds lies in the repository."""
+    monkeypatch.setattr(utils, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["folder/study.py"])
+    utils.save_json(tmp_path / "study.json", {"config": {"seeds": 3, "lengths": [1, 2], "workers": 8, "gone": 1}})
+    parser = utils.Parser("Study.")
+    parser.add_argument("--seeds", type=int, default=3, help="how many (default: the repository's 3)")
+    parser.add_argument("--lengths", type=int, nargs="+", default=(1, 2), help="how long")
+    parser.add_argument("--workers", type=int, help="at once")
+    parser.add_argument("--restart", action="store_true", help="again")
+    utils.add_common_options(parser)
+    parser.set_defaults(dataset="mnist")
+    return parser
+
+
+def test_figures_go_where_results_are_sent_to(study):
+    for words, folders in [
+        ([], (utils.RESULTS, utils.FIGURES)),
+        (["--out-dir", "mine"], (Path("mine"), Path("mine"))),
+        (["--out-dir", "mine", "--figures-dir", "other"], (Path("mine"), Path("other"))),
+    ]:
+        args = study.parse_args(words)
+        assert (args.out_dir, args.figures_dir) == folders
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--seeds 2", "seeds 3, not 2: --out-dir mine keeps it"),
+        ("--lengths 1", r"lengths \[1, 2\], not \[1\]"),
+        ("--seeds 4 --workers 2", None),
+        ("--lengths 1 --out-dir mine", None),
+    ],
+)
+def test_a_result_in_the_repository_is_not_replaced_by_less(study, capsys, words, told):
+    if told is None:
+        study.parse_args(words.split())
+        return
+    with pytest.raises(SystemExit, match="2"):
+        study.parse_args(words.split())
+    assert re.search(rf"study\.json was made with {told}", capsys.readouterr().err)
+
+
+def test_help_names_each_default_once(study):
+    text = " ".join(study.format_help().split())
+    for part in "how long (default: (1, 2))", "the repository's 3) --lengths", "at once --restart again --seed":
+        assert part in text
+    assert "(default: 0) --device" in text
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, None])
@@ -134,7 +187,7 @@ def test_a_port_in_use_is_one_line(monkeypatch):
         (FloatingPointError("b"), 1, "b"),
         (OSError(errno.ENOSPC, "full", "c"), 1, "full"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory\nmore"), 1, "too little memory"),
-        (KeyboardInterrupt(), 130, "stopped; goes on"),
+        (KeyboardInterrupt(), 130, "stopped; the same command goes on"),
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(capsys, error, code, words):
@@ -142,8 +195,22 @@ def test_errors_are_one_line_and_an_exit_code(capsys, error, code, words):
         raise error
 
     with pytest.raises(SystemExit) as stopped:
-        utils.run(main, after_stop="goes on")
+        utils.run(main, after_stop="the same command goes on")
     assert stopped.value.code == code
     line = capsys.readouterr().err
     assert words in line
     assert line.strip("\n").count("\n") == 0
+
+
+def test_advice_after_a_restart_can_be_followed(monkeypatch):
+    for options, with_resume, without in [
+        ([], "the same command with --resume goes on", "the same command goes on"),
+        (
+            ["--restart"],
+            "the same command with --resume in the place of --restart goes on",
+            "the same command without --restart goes on",
+        ),
+    ]:
+        monkeypatch.setattr(sys, "argv", ["train.py", *options])
+        assert utils.without_restart("the same command with --resume goes on") == with_resume
+        assert utils.without_restart("the same command goes on") == without
