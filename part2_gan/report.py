@@ -173,14 +173,27 @@ def factors(results):
     return lines
 
 
-def changes(results):
-    """The recipes at equal epochs."""
-    found = results["recipes"]["changes"]
-    rows = []
-    for entry in found["changes"].values():
-        values = entry["at_end"]["frechet_distance"]
-        rows.append([entry["what"], f"{values['median']:.1f}", ", ".join(f"{value:.1f}" for value in values["seeds"])])
-    return table(["recipe", f"Fréchet distance after {found['config']['epochs']} epochs, median", "every seed"], rows)
+def recipes(results):
+    """The recipes at equal epochs, on digits held out from their training, and those to their end, on test digits."""
+    lines = []
+    if found := results["recipes"].get("changes"):
+        rows = []
+        for entry in found["changes"].values():
+            values = entry["at_end"]["frechet_distance"]
+            distances = ", ".join(f"{value:.1f}" for value in values["seeds"])
+            rows.append([entry["what"], f"{values['median']:.1f}", distances])
+        head = ["recipe", f"Fréchet distance after {found['config']['epochs']} epochs, median", "every seed"]
+        lines += [*table(head, rows), ""]
+    found = results["recipes"].get("final", {})
+    if floor := found.get("floor"):
+        rows, names = [], ("frechet_distance", "distance_from_half", "precision", "recall")
+        for entry in found["final"].values():
+            rows.append([entry["what"], len(entry["runs"]), *(f"{entry['median'][name]:.2f}" for name in names)])
+        distances = [f"{floor[name]:.2f}" for name in ("training_from_test", "half_from_half")]
+        rows.append(["real digits (training digits; the other half)", "", *distances, "", ""])
+        head = ["recipe", "seeds", "Fréchet distance from the test digits, median", "... from a random half of them"]
+        lines += table([*head, "precision", "recall"], rows)
+    return lines
 
 
 def speed(results):
@@ -216,8 +229,9 @@ SECTIONS = [
     ("What makes the discriminator overpower the generator", ["overpowering", "overpowering_curves",
      "losses_and_quality", "minimax"], "studies/overpowering.py", "Each factor varied by itself: mean change (with x: "
      "its factor) and t interval over the seeds, corrected for the eight factors.", factors, "overpowering"),
-    ("What improves the samples", ["recipes", "best"], "studies/recipes.py", "One change at a time, at equal epochs.",
-     changes, "recipes"),
+    ("What improves the samples", ["recipes", "recipes_best"], "studies/recipes.py", "First figure: one change at a "
+     "time, at equal epochs, compared with digits held out from training. Second: --recipe best and the report's, to "
+     "their end, compared with the test digits.", recipes, "recipes"),
     ("Speed", [], "benchmark.py", "A training step.", speed, "benchmark"),
 ]  # fmt: skip
 

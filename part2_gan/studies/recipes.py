@@ -1,42 +1,47 @@
-"""What makes the digits better within the report's two networks: one change at a time, then the best recipe in full.
+"""What makes the digits better within the report's two networks? The best recipe, chosen on digits held out for it.
 
     python -m studies.recipes              # both studies on MNIST, about 4 hours of one core; goes on after a stop
-    python -m studies.recipes --studies changes --recipes wide average --seeds 1 --epochs 5
+    python -m studies.recipes --studies changes --recipes wide best --seeds 1 --epochs 5
     torchrun --nproc-per-node 4 -m studies.recipes --workers 1
 
-    changes   equal epochs for all. `as_reported` is the report's last discriminator with BatchNorm eps 0.8 (see
-              gan.py), `eps` has torch's 1e-5, `wide` goes back to the first, wider discriminator besides (these three
-              are runs of studies/overpowering.py), `average` has a running average of G's weights besides, and each
-              of the others is `average` with one change more
-    final     the report's recipe (--bn-eps 0.8) and --recipe best, each to its end
+    changes   which recipe? All train on the first five sixths of the training digits (50,000), for as many epochs each;
+              their samples are compared with the last sixth. The lowest median over the seeds is `chosen`; few epochs
+              favour what learns fast. Of RECIPES the first four add one change each to the one before, the next seven
+              add one to `average`, the others are train.py's --recipe best and two variants of it
+    final     how good is --recipe best? Trained on all training digits to its end and compared with the test digits,
+              beside the finished runs of dynamics.py with the balanced discriminator, as published and as written
 
-Quality is what metrics.quality measures every --evaluate-every epochs, of the averaged generator where there is one; at
-the end of the final runs it is measured on 10,000 samples, with precision and recall.
+The classifier, whose features the distances are measured in, was trained on all training digits, the held-out ones
+included; this concerns all recipes alike.
 
-Reads the digits and classifier.pt. Writes recipes.png, recipes_best.png and recipes.json (a study that --studies leaves
-out stays in it as it was); the runs lie in OUT_DIR/overpowering and OUT_DIR/recipes.
+Every distance but those over the epochs is of as many samples as there are digits to compare them with. As many real
+digits have the distance of the two random halves of the test digits from each other, so the samples' distance from one
+half is measured too. Test digits are not training digits: the distance between these two sets is another floor.
+
+Reads the digits, classifier.pt and OUT_DIR/dynamics. Writes recipes.png, recipes_best.png and recipes.json (a study
+that --studies leaves out stays in it as it was); the runs lie in OUT_DIR/recipes.
 """
 
 import statistics
-from pathlib import Path
 
 import torch
 
-import latents
+import dataset
+import dynamics
 import metrics
 import runs
 import utils
 from classifier import with_test_digits
-from studies.overpowering import Cell, name_of
+from latents import load_generator
 
-STUDIES = ("changes", "final")
 WIDE = ["--arch", "initial"]
 AVERAGE = [*WIDE, "--ema", "0.999"]
+BEST = ["--recipe", "best"]
 # name: what it is, and the options of train.py
 RECIPES = {
-    "as_reported": ("the report's, eps 0.8", ["--arch", "balanced", "--bn-eps", "0.8"]),
+    "as_reported": ("balanced D, eps 0.8", ["--arch", "balanced", "--bn-eps", "0.8"]),
     "eps": ("... with eps 1e-5", ["--arch", "balanced"]),
-    "wide": ("... and the wide D", WIDE),
+    "wide": ("... and the initial D", WIDE),
     "average": ("... and average of G (.999)", AVERAGE),
     "longer_average": ("+ average .9997", [*WIDE, "--ema", "0.9997"]),
     "smoothing": ("+ label smoothing .1", [*AVERAGE, "--label-smoothing", "0.1"]),
@@ -45,183 +50,192 @@ RECIPES = {
     "batch": ("+ batch 128, lr 4e-4", [*AVERAGE, "--batch-size", "128", "--lr", "4e-4"]),
     "falling": ("+ learning rate falling to 0", [*AVERAGE, "--decay-from", "0"]),
     "penalty": ("+ gradient penalty .3 on D", [*AVERAGE, "--gradient-penalty", "0.3"]),
+    "best": ("--recipe best", BEST),
+    "best_lr": ("best, lr 4e-4", [*BEST, "--lr", "4e-4"]),
+    "best_batch": ("best, batch 128, lr 4e-4", [*BEST, "--batch-size", "128", "--lr", "4e-4"]),
 }
-CELLS = {
-    "as_reported": Cell("balanced", 0.4, 0.8),
-    "eps": Cell("balanced", 0.4, 1e-5),
-    "wide": Cell("initial", 0.0, 1e-5),
-}
-FINAL_EVALUATIONS = 10  # epochs between two evaluations of the final runs
-COLOURS = ["#000000", "#999999", "#0072B2", "#D55E00", "#009E73", "#CC79A7"]
-COLOURS += ["#E69F00", "#56B4E9", "#882255", "#44AA99", "#DDCC77"]
-COLOURS = dict(zip(RECIPES, COLOURS, strict=True))
-# name: what it is, and the options of train.py
-FINAL = {"report": ("the report's recipe", ["--bn-eps", "0.8"]), "best": ("--recipe best", ["--recipe", "best"])}
+BLUE, GREEN, RED = "#0072B2", "#009E73", "#D55E00"
+# name: what it is, and its colour
+FINAL = {"published": ("as published", BLUE), "written": ("as written", GREEN), "best": ("--recipe best", RED)}
 
 
 def parse_args(argv=None):
     """The study's options."""
     parser = utils.Parser("What makes the digits better, one change at a time, and the best recipe in full.")
-    count = utils.number(int, low=1)
-    parser.add_argument("--studies", nargs="+", choices=STUDIES, default=STUDIES, help="what to train and draw")
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="the changes to train")
-    parser.add_argument("--final", nargs="+", choices=FINAL, default=list(FINAL), help="the recipes of the study final")
+    count, studies = utils.number(int, low=1), ("changes", "final")
+    parser.add_argument("--studies", nargs="+", choices=studies, default=studies, help="what to train and draw")
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="of the study changes")
     parser.add_argument("--epochs", type=count, default=10, help="epochs of every run of the study changes")
-    parser.add_argument("--final-epochs", type=count, help="epochs of the final runs (default: as the recipes have it)")
-    parser.add_argument("--seeds", type=count, default=3, help="runs per recipe")
-    args = runs.parse_args(parser, argv, evaluate_every=2)  # as in overpowering, for the runs that they share
-    if args.seed + args.seeds > 2**31:
-        parser.error(f"--seed {args.seed} with --seeds {args.seeds}: the last seed must be less than {2**31}")
+    parser.add_argument("--seeds", type=count, default=3, help="runs per recipe of the study changes")
+    parser.add_argument("--final-epochs", type=count, help="epochs of the study final (default: each recipe's own)")
+    parser.add_argument("--final-seeds", type=count, default=5, help="runs of --recipe best in the study final")
+    args = runs.parse_args(parser, argv, evaluate_every=10)
+    if (last := args.seed + max(args.seeds, args.final_seeds) - 1) >= 2**31:
+        parser.error(f"--seed {args.seed}: the last seed, {last}, must be less than {2**31}")
     return args
 
 
-def folder_of(recipe, seed):
-    """The folder of a run of the study changes below OUT_DIR: overpowering's own where it has the same run."""
-    cell = CELLS.get(recipe)
-    return Path("overpowering", name_of(cell, seed)) if cell else Path("recipes", f"{recipe}_seed{seed}")
+def folders(args, recipe):
+    """The runs of a recipe as {seed: folder}; `final_best` is --recipe best in the study final."""
+    seeds = range(args.seed, args.seed + (args.final_seeds if recipe == "final_best" else args.seeds))
+    return {seed: args.out_dir / "recipes" / f"{recipe}_seed{seed}" for seed in seeds}
 
 
-def final_folder(recipe, seed):
-    """The folder of a final run below OUT_DIR."""
-    return Path("recipes", f"final_{recipe}_seed{seed}")
+def kept(count):
+    """How many of `count` training digits the study changes trains on, the first ones; the others are held out."""
+    return count - count // 6
 
 
-def plan(args):
-    """The runs of the chosen studies as {folder: options of train.py}, the longest first."""
-    planned = {}
-
-    def add(folder, seed, words):
-        path = args.out_dir / folder
-        planned[folder] = [*words, "--seed", seed, "--out-dir", path.parent, "--name", path.name]
-
-    seeds = range(args.seed, args.seed + args.seeds)
+def plan(args, count):
+    """The runs on `count` training digits as {name: options of train.py}, those of the study final first."""
+    words = {}
     if "final" in args.studies:
-        shared = [*runs.options(args), "--evaluate-every", FINAL_EVALUATIONS]
-        if args.final_epochs:
-            shared += ["--epochs", args.final_epochs]
-        for recipe in args.final:
-            for seed in seeds:
-                add(final_folder(recipe, seed), seed, [*FINAL[recipe][1], *shared])
+        words["final_best"] = [*BEST, *runs.options(args)]
+        words["final_best"] += ["--epochs", args.final_epochs] if args.final_epochs else []
     if "changes" in args.studies:
-        shared = [*runs.options(args, "epochs"), "--grid-epochs", args.epochs]
-        for seed in seeds:
-            for recipe in args.recipes:
-                add(folder_of(recipe, seed), seed, [*RECIPES[recipe][1], *shared])
-    return planned
+        own = ["--evaluate-every", 0, "--limit", kept(count), "--grid-epochs", args.epochs]  # in place of the study's
+        words |= {recipe: [*RECIPES[recipe][1], *runs.options(args, "epochs"), *own] for recipe in args.recipes}
+    return {
+        folder.name: [*options, "--seed", seed, "--out-dir", folder.parent, "--name", folder.name]
+        for recipe, options in words.items()
+        for seed, folder in folders(args, recipe).items()
+    }
 
 
-def draw_changes(qualities, args):
-    """Left: Frechet distance over epochs, the median of the seeds. Right: at the end, every seed a dot."""
-    figure, (left, right) = utils.plt.subplots(1, 2, figsize=(12, 4.8), sharey=True, width_ratios=[1, 1.1])
-    for x, (recipe, of_seeds) in enumerate(qualities.items()):
-        colour = COLOURS[recipe]
-        epochs = [entry["epoch"] for entry in of_seeds[0]]
-        medians = [statistics.median(e["frechet_distance"] for e in entries) for entries in zip(*of_seeds, strict=True)]
-        left.plot(epochs, medians, color=colour, marker=".", label=RECIPES[recipe][0])
-        ends = [run[-1]["frechet_distance"] for run in of_seeds]
-        right.scatter([x] * len(ends), ends, color=colour, s=30)
-        right.hlines(statistics.median(ends), x - 0.3, x + 0.3, color=colour, lw=2)
-    left.set(xlabel="epoch", ylabel="Frechet distance of samples", yscale="log")
-    utils.label_plainly(left.yaxis)
-    right.set_xticks(range(len(qualities)), [RECIPES[r][0] for r in qualities], rotation=30, ha="right", fontsize=8)
-    right.set_title(f"after {args.epochs} epochs, every seed", fontsize=10)
-    left.set_title("median of the seeds, colours as at the right", fontsize=10)
-    for label, recipe in zip(right.get_xticklabels(), qualities, strict=True):  # they are the left panel's legend
-        label.set_color(COLOURS[recipe])
+def report_runs(args):
+    """The finished balanced runs of dynamics.py as {recipe: {seed: folder}}; raises as dynamics.finished_runs does."""
+    words = ["--archs", "balanced", "--out-dir", args.out_dir, *runs.options(args)]
+    words += ["--epochs-balanced", args.final_epochs] if args.final_epochs else []
+    found = dynamics.finished_runs(dynamics.parse_args([str(word) for word in words]))
+    return {recipe: of_recipe for (recipe, _), of_recipe in found.items()}
+
+
+def measure(folder, classifier, reference, digits=None):
+    """metrics.quality of a finished run's generator, of as many samples as `reference` has digits."""
+    generator, config = load_generator(folder / "checkpoint.pt", next(classifier.parameters()).device)
+    count, seed = reference["digits"], 20_000 + config["seed"]
+    return metrics.quality(generator, classifier, reference, digits, samples=count, seed=seed)
+
+
+def save(figure, args, name, source):
+    """Write a figure into the study's folder and say where."""
+    path = args.figures_dir / f"{name}.png"
+    utils.save_figure(figure, path, f"{utils.TITLES[args.dataset]}; {source}", args.dataset)
+    print(f"figure: {path}")
+
+
+def changes(args, classifier, images):
+    """Measure and draw the runs of the study changes: an entry for each recipe, and which one is `chosen`."""
+    count, device = kept(len(images)), next(classifier.parameters()).device
+    reference = metrics.reference(*metrics.outputs(classifier, dataset.scale(images[count:]).to(device)))
+    entries = {}
+    for recipe in args.recipes:
+        what, options = RECIPES[recipe]
+        ends = [measure(folder, classifier, reference) for folder in folders(args, recipe).values()]
+        results = [runs.load_result(folder) for folder in folders(args, recipe).values()]
+        values = {name: [end[name] for end in ends] for name in ends[0]}
+        at_end = {name: {"median": statistics.median(of), "seeds": of} for name, of in values.items()}
+        commits = sorted({str(result["provenance"]["git_commit"]) for result in results})
+        entries[recipe] = {"what": what, "options": options, "at_end": at_end, "run_commits": commits}
+        print(f"{what:30} Frechet distance", ", ".join(f"{value:.1f}" for value in values["frechet_distance"]))
+    chosen = min(entries, key=lambda recipe: entries[recipe]["at_end"]["frechet_distance"]["median"])
+    held_out = f"{len(images) - count:,} held-out digits"
+    print(f"lowest median distance from {held_out}: {chosen} ({RECIPES[chosen][0]})")
+    source = (
+        f"{args.seeds} seeds from {args.seed}; {args.epochs} epochs of {count:,} digits, batch 64 and lr 2e-4 where "
+    )
+    source += f"nothing else is said; as many samples as {held_out}; red: the lowest median"
+    save(draw_changes(entries, chosen), args, "recipes", source)
+    return {"changes": entries, "chosen": chosen, "trained_on": count, "held_out": len(images) - count}
+
+
+def draw_changes(entries, chosen):
+    """Frechet distance of each recipe: a dot for each seed, a line at their median. Returns the figure."""
+    figure, ax = utils.plt.subplots(figsize=(9, 5))
+    for x, (recipe, entry) in enumerate(entries.items()):
+        distance, colour = entry["at_end"]["frechet_distance"], RED if recipe == chosen else BLUE
+        ax.scatter([x] * len(distance["seeds"]), distance["seeds"], color=colour, s=30, alpha=0.7, linewidths=0)
+        ax.hlines(distance["median"], x - 0.3, x + 0.3, color=colour, lw=2)
+    labels = [entry["what"] for entry in entries.values()]
+    ax.set_xticks(range(len(labels)), labels, rotation=35, ha="right", fontsize=9)
+    ax.set(yscale="log", ylabel="Fréchet distance, held-out digits")
+    utils.label_plainly(ax.yaxis)
     return figure
 
 
-def changes(args):
-    """Draw and return what the study changes found: an entry for each recipe."""
-    seeds = range(args.seed, args.seed + args.seeds)
-    results = {r: [runs.load_result(args.out_dir / folder_of(r, seed)) for seed in seeds] for r in args.recipes}
-    qualities = {recipe: [result["quality"] for result in of] for recipe, of in results.items()}
-    source = f"{utils.TITLES[args.dataset]}; {len(seeds)} seeds from {args.seed}; "
-    source += "batch 64 and lr 2e-4 where nothing else is said"
-    utils.save_figure(draw_changes(qualities, args), args.figures_dir / "recipes.png", source, args.dataset)
-    print(f"figure: {args.figures_dir / 'recipes.png'}")
-    entries = {}
-    for recipe, of in results.items():
-        ends = {
-            name: sorted(result["quality"][-1][name] for result in of)
-            for name in ("frechet_distance", "score", "confident_share")
-        }
-        entries[recipe] = {
-            "what": RECIPES[recipe][0],
-            "options": RECIPES[recipe][1],
-            "at_end": {name: {"median": statistics.median(values), "seeds": values} for name, values in ends.items()},
-            "quality": {result["config"]["seed"]: result["quality"] for result in of},
-            "run_commits": sorted({str(result["provenance"]["git_commit"]) for result in of}),
-        }
-        values = ", ".join(f"{value:.1f}" for value in ends["frechet_distance"])
-        print(f"{RECIPES[recipe][0]:40} Frechet distance {values}")
-    return entries
+def final(args, classifier, images, test, found):
+    """Measure and draw --recipe best beside the report's runs `found`: an entry per recipe, and the real digits' floor.
 
-
-def final(args):
-    """Measure, draw and return what the final runs came to: an entry per recipe, and the ratio of their medians."""
-    device = utils.pick_device(args)
-    classifier, test = with_test_digits(args, device)
-    reference = metrics.reference(*test)
-    digits = metrics.manifold(metrics.thinned(test[0], 5000))
+    `test` is the metrics.outputs of the test digits.
+    """
+    features, probabilities = test
+    training = metrics.outputs(classifier, dataset.scale(images[: len(features)]).to(features.device))[0]
+    reference = metrics.reference(features, probabilities, training)
+    digits = metrics.manifold(metrics.thinned(features, 5000))
+    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(args.seed)).to(features.device)
+    one, other = order.chunk(2)
+    half = metrics.reference(features[one], probabilities[one], features[other])
+    floor = {"digits": len(features), "training_from_test": reference["floor"], "half_from_half": half["floor"]}
     entries = {}
-    for recipe in args.final:
-        (what, options), found = FINAL[recipe], {}
-        for seed in range(args.seed, args.seed + args.seeds):
-            folder = args.out_dir / final_folder(recipe, seed)
+    for recipe, of_recipe in {**found, "best": folders(args, "final_best")}.items():
+        what, of_runs = FINAL[recipe][0], {}
+        for seed, folder in of_recipe.items():
             result = runs.load_result(folder)
-            generator, _ = latents.load_generator(folder / "checkpoint.pt", device)
-            found[seed] = {
-                "end": metrics.quality(generator, classifier, reference, digits, samples=10_000, seed=20_000 + seed),
-                **{name: result[name] for name in ("last_epoch", "quality", "config", "seconds", "provenance")},
-            }
-            print(f"{what}, seed {seed}: " + ", ".join(f"{name} {v:.3f}" for name, v in found[seed]["end"].items()))
-        ends = [run["end"] for run in found.values()]
-        median = {name: statistics.median(end[name] for end in ends) for name in ends[0]}
-        entries[recipe] = {"what": what, "options": options, "median": median, "runs": found}
-    figure = draw_final(entries)
-    source = f"{utils.TITLES[args.dataset]}; {args.seeds} seeds from {args.seed} of each recipe; "
-    source += "right: after the last epoch, 10,000 samples, precision and recall of 5,000"
-    utils.save_figure(figure, args.figures_dir / "recipes_best.png", source, args.dataset)
-    print(f"figure: {args.figures_dir / 'recipes_best.png'}")
-    if len(entries) == 2:
-        best, report = (entries[recipe]["median"]["frechet_distance"] for recipe in ("best", "report"))
-        entries["ratio"] = best / report
-        print(f"Frechet distance, best / report: {best / report:.3f} (medians of {args.seeds} seeds)")
-    return entries
+            end = measure(folder, classifier, reference, digits)
+            end["distance_from_half"] = measure(folder, classifier, half)["frechet_distance"]
+            curve = [{name: entry[name] for name in ("epoch", "frechet_distance")} for entry in result["quality"]]
+            origin = {name: result[name] for name in ("config", "seconds", "provenance")}
+            of_runs[seed] = {"end": end, "quality": curve, **origin}
+        if not of_runs:
+            print(f"{what}: left out, no finished run in {args.out_dir / 'dynamics'}")
+            continue
+        median = {name: statistics.median(run["end"][name] for run in of_runs.values()) for name in end}
+        entries[recipe] = {"what": what, "median": median, "runs": of_runs}
+        told = ", ".join(f"{name} {value:.3f}" for name, value in median.items())
+        print(f"{what}, medians of {len(of_runs)} seeds: {told}")
+    print("real digits:", ", ".join(f"{name} {value:,.5g}" for name, value in floor.items()))
+    source = ", ".join(f"{entry['what']} {len(entry['runs'])} seeds" for entry in entries.values())
+    source += (
+        f"; left: 5,000 samples; right: {len(features):,} at the end, {len(digits[0]):,} of them with as many digits"
+    )
+    save(draw_final(entries, floor), args, "recipes_best", source)
+    return {"final": entries, "floor": floor}
 
 
-def draw_final(entries):
+def draw_final(entries, floor):
     """Left: Frechet distance over the epochs, a line a seed. Right: precision and recall at the end, a dot a seed."""
     figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4.4))
-    for (recipe, (what, _)), colour in zip(FINAL.items(), ("#D55E00", "#0072B2"), strict=True):
-        for n, run in enumerate(entries[recipe]["runs"].values() if recipe in entries else ()):
-            points = [(entry["epoch"], entry["frechet_distance"]) for entry in run["quality"]]
-            left.plot(*zip(*points, strict=True), color=colour, marker=".", label=what if n == 0 else None)
-            right.scatter(run["end"]["precision"], run["end"]["recall"], color=colour, label=what if n == 0 else None)
-    left.set(xlabel="epoch", ylabel="Frechet distance of samples", yscale="log")
+    for recipe, entry in entries.items():
+        what, colour = FINAL[recipe]
+        for n, run in enumerate(entry["runs"].values()):
+            points = [(evaluation["epoch"], evaluation["frechet_distance"]) for evaluation in run["quality"]]
+            left.plot(*zip(*points, strict=True), color=colour, marker=".", alpha=0.7, label="" if n else what)
+            right.scatter(run["end"]["precision"], run["end"]["recall"], color=colour, alpha=0.7, linewidths=0)
+    left.axhline(floor["training_from_test"], color="0.4", lw=1, ls=":", label=f"{floor['digits']:,} training digits")
+    left.set(xlabel="epoch", ylabel="Fréchet distance, test digits", yscale="log")
     utils.label_plainly(left.yaxis)
-    right.set(
-        xlabel="precision: share of samples on the manifold of test digits",
-        ylabel="recall: share of test digits on the manifold of samples",
-    )
-    right.set(xlim=(0.4, 1), ylim=(0, 1))
     left.legend()
-    right.legend(loc="lower left")
+    right.set(xlabel="precision", ylabel="recall", xlim=(0, 1), ylim=(0, 1))
     return figure
 
 
 def main(argv=None):
     args = parse_args(argv)
     path = args.out_dir / "recipes.json"
-    sections = utils.load_json(path) if path.exists() else {}  # read first: a damaged file costs no measurement
-    if runs.train_all(plan(args), args) > 0:
+    # All that is needed later is loaded and checked before hours of training.
+    sections = utils.load_json(path) if path.exists() else {}
+    classifier, test = with_test_digits(args, utils.pick_device(args))
+    images, _ = dataset.load(args)
+    found = report_runs(args) if "final" in args.studies else {}
+    if runs.train_all(plan(args, len(images)), args) > 0:
         return
-    for study in args.studies:
-        names = ("epochs", "final_epochs", "final", "seeds", "seed", "dataset", "limit")
-        config = {name: getattr(args, name) for name in names}
-        found = {"changes": changes, "final": final}[study](args)
-        sections[study] = {study: found, "config": config, "provenance": utils.provenance(torch.device("cpu"))}
+    names = ("epochs", "final_epochs", "seeds", "final_seeds", "seed", "dataset", "limit")
+    origin = {"config": {name: getattr(args, name) for name in names}}
+    origin["provenance"] = utils.provenance(torch.device("cpu"))
+    if "changes" in args.studies:
+        sections["changes"] = changes(args, classifier, images) | origin
+    if "final" in args.studies:
+        sections["final"] = final(args, classifier, images, test, found) | origin
     utils.save_json(path, sections)
 
 

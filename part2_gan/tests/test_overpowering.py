@@ -6,6 +6,7 @@ import operator
 
 import pytest
 
+import dynamics
 import metrics
 import report
 import runs
@@ -54,32 +55,23 @@ def test_effects_and_correlations_of_planted_outcomes():
     assert overpowering.correlations(alone, [0])["within"] == {"mean": pytest.approx(1), "interval": None, "n": 2}
 
 
-def test_recipes_share_the_runs_of_overpowering(tmp_path):
-    """Three of the changes are runs of overpowering, option by option."""
-    words = ["--out-dir", str(tmp_path), "--seeds", "2"]
-    planned = recipes.plan(recipes.parse_args(words))
-    assert len(planned) == 2 * (len(recipes.FINAL) + len(recipes.RECIPES))
-    others = overpowering.plan(overpowering.parse_args(words))
-    parse = train.parse_args
-    shared = {folder.name: options for folder, options in planned.items() if folder.name in others}
-    assert len(shared) == 3 * 2
-    for name, options in shared.items():
-        assert parse([str(word) for word in options]) == parse([str(word) for word in others[name]])
+def test_recipes_are_compared_on_digits_that_they_are_not_trained_on():
+    """Other options of the two studies' runs are those of the recipes."""
+    args = recipes.parse_args(["--seeds", "2", "--seed", "7", "--final-seeds", "1", "--evaluate-every", "3"])
+    options = [train.parse_args([str(word) for word in words]) for words in recipes.plan(args, 60_000).values()]
+    assert len(options) == 1 + 2 * len(recipes.RECIPES)
+    final, *changes = options
+    assert (final.name, final.recipe, final.epochs, final.evaluate_every) == ("final_best_seed7", "best", 60, 3)
+    assert final.limit == 0
+    assert {(o.limit, o.epochs, o.evaluate_every) for o in changes} == {(50_000, 10, 0)}
+    assert {o.seed for o in changes} == {7, 8}
 
 
-def test_small_studies_end_to_end(trained, tmp_path, monkeypatch):
-    """A damaged recipes.json is refused before any run; what a study finds is kept beside what the other found."""
-    words = ["--dataset", "typeset", "--limit", "256", "--seeds", "1", "--epochs", "1", "--workers", "1"]
-    words += ["--classifier", str(trained / "classifier.pt")]
-    words += ["--out-dir", str(tmp_path), "--figures-dir", str(tmp_path / "figures")]
-    (tmp_path / "recipes.json").write_text("{")
-    with pytest.raises(utils.InputError, match=r"recipes\.json"):
-        recipes.main(words)
-    assert [path.name for path in tmp_path.iterdir()] == ["recipes.json"]
+@pytest.fixture
+def small(trained, tmp_path, monkeypatch):
+    """The options of a small study in tmp_path; its runs are trained in this process, workers would import torch."""
 
-    (tmp_path / "recipes.json").write_text('{"final": "as it was"}')
-
-    def train_here(plan, args):  # worker processes would import torch
+    def train_here(plan, args):
         for run in [train.parse_args([str(word) for word in options]) for options in plan.values()]:
             if not (run.out_dir / run.name / "result.json").exists():
                 train.train(run)
@@ -87,21 +79,48 @@ def test_small_studies_end_to_end(trained, tmp_path, monkeypatch):
         return 0
 
     monkeypatch.setattr(runs, "train_all", train_here)
-    monkeypatch.setattr(metrics, "quality", functools.partial(metrics.quality, samples=500))
     monkeypatch.setattr(metrics, "generator_gradients", functools.partial(metrics.generator_gradients, batches=1))
+    monkeypatch.setattr(metrics, "quality", functools.partial(metrics.quality, samples=500))
+    words = ["--dataset", "typeset", "--limit", "256", "--seeds", "1", "--classifier", str(trained / "classifier.pt")]
+    return [*words, "--workers", "1", "--out-dir", str(tmp_path), "--figures-dir", str(tmp_path / "figures")]
+
+
+def test_small_study_of_overpowering(small, tmp_path, monkeypatch):
     few = [cell for cell in CELLS if sum(map(operator.ne, cell, CELLS[0])) < 2 or cell == CELLS[2]]  # all factors
     monkeypatch.setattr(overpowering, "CELLS", few)
     monkeypatch.setattr(overpowering, "GRID", few[:5])
-    overpowering.main(words)
-    recipes.main([*words, "--studies", "changes", "--recipes", "as_reported", "wide", "penalty"])
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
-        *("losses_and_quality.png", "minimax.png", "overpowering.png", "overpowering_curves.png", "recipes.png")
-    }
-    result = utils.load_json(tmp_path / "recipes.json")
-    assert result["final"] == "as it was"
-    assert list(result["changes"]["changes"]) == ["as_reported", "wide", "penalty"]
-    cells = utils.load_json(tmp_path / "overpowering.json")["runs"]
-    found = result["changes"]["changes"]["wide"]["at_end"]["frechet_distance"]["seeds"]
-    assert found == pytest.approx([cells["initial_dropout0_eps1e-05_seed0"][-1]["frechet_distance"]], rel=1e-3)
-    report.main(words[-4:])  # with the intervals of a single seed, None
+    overpowering.main([*small, "--epochs", "1"])
+    names = ("losses_and_quality.png", "minimax.png", "overpowering.png", "overpowering_curves.png")
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {*names}
+    report.main(small[-4:])  # with the intervals of a single seed, None
     assert "the balanced D instead of the initial one" in (tmp_path / "report.md").read_text()
+
+
+def test_small_study_of_recipes(small, tmp_path):
+    """A damaged recipes.json is refused before any run; what a study finds is kept beside what the other found."""
+    path, few = tmp_path / "recipes.json", ["--epochs", "1", "--recipes", "wide", "best"]
+    path.write_text("{")
+    with pytest.raises(utils.InputError, match=r"recipes\.json"):
+        recipes.main([*small, *few])
+    assert [*tmp_path.iterdir()] == [path]
+
+    path.write_text('{"final": "as it was"}')
+    recipes.main([*small, *few, "--studies", "changes"])
+    found = utils.load_json(path)
+    assert found["final"] == "as it was"
+    found = found["changes"]
+    assert (found["trained_on"], found["held_out"]) == (214, 42)
+    ends = {recipe: entry["at_end"]["frechet_distance"]["median"] for recipe, entry in found["changes"].items()}
+    assert found["chosen"] == min(ends, key=ends.get)
+
+    published = dynamics.parse_args([*small, "--epochs-balanced", "1"])
+    train.main([str(word) for word in dynamics.run_options(published, "published", "balanced", 3)])
+    recipes.main([*small, "--studies", "final", "--final-epochs", "1", "--final-seeds", "1"])
+    result = utils.load_json(path)
+    assert result["changes"] == found
+    final = result["final"]["final"]
+    assert {recipe: [*entry["runs"]] for recipe, entry in final.items()} == {"published": ["3"], "best": ["0"]}
+    assert final["best"]["runs"]["0"]["end"].keys() > {"frechet_distance", "distance_from_half", "precision", "recall"}
+    assert {file.name for file in (tmp_path / "figures").iterdir()} == {"recipes.png", "recipes_best.png"}
+    report.main(small[-4:])
+    assert "| --recipe best | 1 |" in (tmp_path / "report.md").read_text()
