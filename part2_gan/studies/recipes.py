@@ -1,7 +1,7 @@
 """What makes the digits better within the report's two networks? The best recipe, chosen on digits held out for it.
 
     python -m studies.recipes              # both studies on MNIST, about 4 hours of one core; goes on after a stop
-    python -m studies.recipes --studies changes --recipes wide best --seeds 1 --epochs 5
+    python -m studies.recipes --studies changes --recipes wide best --seeds 1 --out-dir mine
     torchrun --nproc-per-node 4 -m studies.recipes --workers 1
 
     changes   which recipe? All train on the first five sixths of the training digits (50,000), for as many epochs each;
@@ -12,7 +12,7 @@
               beside the finished runs of dynamics.py with the balanced discriminator, as published and as written
 
 The classifier, whose features the distances are measured in, was trained on all training digits, the held-out ones
-included; this concerns all recipes alike.
+included; this concerns all recipes alike. --recipe best goes back to an earlier comparison on the test digits.
 
 Every distance but those over the epochs is of as many samples as there are digits to compare them with. As many real
 digits have the distance of the two random halves of the test digits from each other, so the samples' distance from one
@@ -229,14 +229,14 @@ def main(argv=None):
     found = report_runs(args) if "final" in args.studies else {}
     if runs.train_all(plan(args, len(images)), args) > 0:
         return
-    names = ("epochs", "final_epochs", "seeds", "final_seeds", "seed", "dataset", "limit")
+    names = ("recipes", "epochs", "final_epochs", "seeds", "final_seeds", "seed", "dataset", "limit")
     origin = {"config": {name: getattr(args, name) for name in names}}
     origin["provenance"] = utils.provenance(torch.device("cpu"))
     if "changes" in args.studies:
         sections["changes"] = changes(args, classifier, images) | origin
     if "final" in args.studies:
         sections["final"] = final(args, classifier, images, test, found) | origin
-    utils.save_json(path, sections)
+    utils.save_json(path, sections | {"config": origin["config"]})  # by which utils.Parser keeps the larger result
 
 
 if __name__ == "__main__":
