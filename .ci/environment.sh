@@ -66,5 +66,3 @@ if [ -n "$missing" ]; then
     fi
     rm -f "$log"
 fi
-"$PYTHON" -c 'import torchvision' ||
-    fail "torch and torchvision do not go together; take both from the same place: pip uninstall torch torchvision"

@@ -25,7 +25,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torchvision.datasets import MNIST
 
 import plots
 import typeset
@@ -104,6 +103,14 @@ def mnist(data_dir, train=True):
 
 def download(data_dir, train):
     """Let torchvision download MNIST into `data_dir`; raises as `mnist` does."""
+    try:
+        from torchvision.datasets import MNIST  # here, since it takes seconds and is needed only once
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).split("\n")[0]
+        raise utils.InputError(
+            f"torchvision, which downloads MNIST, does not go with this torch ({reason}); take both from one place: "
+            "pip uninstall torch torchvision"
+        ) from None
     folders = [data_dir / "MNIST" / "raw", data_dir / "MNIST", data_dir]
     made = [folder for folder in folders if not folder.exists()]
     try:

@@ -4,7 +4,7 @@ import math
 import sys
 
 import torch
-from torchvision.utils import make_grid
+import torch.nn.functional as F
 
 import utils
 from gan import DISCRIMINATORS, PIXELS
@@ -18,9 +18,18 @@ WINDOWS = 200  # of steps, along the horizontal axis
 def draw_images(ax, images, columns):
     """Show images (n, 784), uint8 or floats in [-1, 1], as white ink on black, `columns` in a row."""
     images = images.float() / 255 if images.dtype == torch.uint8 else (images.float() + 1) / 2
-    grid = make_grid(images.reshape(-1, 1, 28, 28).cpu(), columns, padding=1, pad_value=1)
-    ax.imshow(grid[0].numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    images = images.reshape(-1, 28, 28).cpu()
+    if len(images) > 1:
+        images = tile(images, min(columns, len(images)))
+    ax.imshow(images.squeeze(0).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
+
+
+def tile(images, columns):
+    """Images (n, 28, 28) in [0, 1] as one, `columns` in a row, with white lines around each."""
+    framed = F.pad(images, (1, 0, 1, 0, 0, -len(images) % columns), value=1)  # lines to the left and above
+    grid = framed.reshape(-1, columns, 29, 29).transpose(1, 2).flatten(2).flatten(0, 1)
+    return F.pad(grid, (0, 1, 0, 1), value=1)
 
 
 def to_bytes(images):

@@ -5,7 +5,6 @@ They are not handwriting, and whatever is made from them says so.
 """
 
 import functools
-import math
 from pathlib import Path
 
 import matplotlib
@@ -63,21 +62,24 @@ def digits(count, train=True):
     weights = torch.stack([-F.max_pool2d(-glyphs, 3, 1, 1), glyphs, F.max_pool2d(glyphs, 5, 1, 2)])
     source = torch.Generator().manual_seed(20_000 + train)
     images, labels = [], []
-    for _ in range(math.ceil(count / CHUNK)):  # whole chunks: a shorter set is the beginning of a longer one
-        label = torch.randint(10, (CHUNK,), generator=source)
-        font = torch.randint(len(FONTS), (CHUNK,), generator=source)
+    for start in range(0, count, CHUNK):  # of random numbers: a shorter set is the beginning of a longer one
+        label = torch.randint(10, (CHUNK,), generator=source)[: count - start]
+        font = torch.randint(len(FONTS), (CHUNK,), generator=source)[: count - start]
         images.append(warp(weights[:, font, label].unsqueeze(2), source))
         labels.append(label)
-    return torch.cat(images)[:count], torch.cat(labels)[:count]
+    return torch.cat(images), torch.cat(labels)
 
 
 def warp(weights, source):
-    """Glyphs in three stroke weights (3, n, 1, 56, 56) in [0, 1] as images (n, 784) uint8, varied by `source`."""
+    """Glyphs in three stroke weights (3, n, 1, 56, 56) in [0, 1] as images (n, 784) uint8, varied by `source`.
+
+    Draws the random numbers of a whole chunk.
+    """
     thin, normal, thick = weights
     count = len(normal)
 
     def uniform(low, high, *shape):
-        return torch.rand(count, *shape, generator=source) * (high - low) + low
+        return torch.rand(CHUNK, *shape, generator=source)[:count] * (high - low) + low
 
     weight = uniform(-1, 1, 1, 1, 1)
     drawn = normal.lerp(torch.where(weight < 0, thin, thick), weight.abs())

@@ -32,25 +32,6 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.skip(reason="long form: -m long"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def draw_typeset_digits_once():
-    """Drawing them takes two seconds, and most tests train on them."""
-    import dataset
-
-    load, drawn = dataset.load, {}
-
-    def load_once(args, train=True):
-        if args.dataset != "typeset":
-            return load(args, train)
-        if (args.limit, train) not in drawn:
-            drawn[args.limit, train] = load(args, train)
-        return drawn[args.limit, train]
-
-    dataset.load = load_once
-    yield
-    dataset.load = load
-
-
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A folder with a classifier of typeset digits, classifier.pt, a small run, run/, its generator, generator.pt."""

@@ -3,6 +3,7 @@
 import gzip
 import os
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,15 @@ def test_no_mnist_is_one_line_with_every_remedy(tmp_path, offline, capsys):
     for told in "train-images-idx3-ubyte", "train-labels.idx1-ubyte", "MNIST/raw", ".gz", "--dataset typeset":
         assert told in message
     assert not list(tmp_path.iterdir())
+
+
+def test_a_torchvision_of_another_torch_is_one_line(tmp_path, monkeypatch):
+    """It does not stand for missing digits, which a stand-in would replace."""
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", None)  # its import fails
+    with pytest.raises(utils.InputError, match="does not go with this torch") as caught:
+        dataset.mnist(tmp_path)
+    assert not isinstance(caught.value, dataset.Missing)
+    assert "\n" not in str(caught.value)
 
 
 def test_incomplete_mnist_is_not_missing(tmp_path, offline):

@@ -39,14 +39,12 @@ def copy(tmp_path):
 def start(copy, *commands):
     """Run scripts of a copy, ("train", options), by its own files alone, in a process of their own."""
 
-    load = sys.modules["dataset"].load  # has the digits already, where a new process would draw them anew
-
     def run():
         for name, module in [*sys.modules.items()]:
-            if Path(getattr(module, "__file__", None) or "/").parent == PART:
+            own = Path(getattr(module, "__file__", None) or "/").parent == PART
+            if own and name != "typeset":  # which has drawn its glyphs already
                 del sys.modules[name]
         sys.path[:] = [str(copy), *(path for path in sys.path if path != str(PART))]
-        __import__("dataset").load = load
         for script, options in commands:
             __import__(script).main([str(word) for word in options])
 
