@@ -457,7 +457,7 @@ def without_restart(advice):
         return advice
     if "with --resume" in advice:
         return advice.replace("with --resume", "with --resume in the place of --restart")
-    return advice.replace("the same command", "the same command without --restart")
+    return advice.replace("the same command", "with --restart everything is trained again, without it the same command")
 
 
 def run(main, after_stop="the same command goes on where it was"):

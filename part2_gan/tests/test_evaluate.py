@@ -295,6 +295,8 @@ def test_evaluate_without_digits(trained, tmp_path, monkeypatch, capsys):
     assert unknown["histogram"] == known["histogram"]
     assert [unknown[what] for what in ("precision_recall", "neighbours", "discriminator")] == [None, None, None]
     assert all(0 <= accuracy <= 1 for accuracy in known["discriminator"].values())
+    evaluate.main([*options, "--name", "digits"])
+    assert json.loads((tmp_path / "evaluate.json").read_text())["digits"] == known  # measured with more, it stays
 
 
 def test_accuracy_of_the_discriminator(trained, tmp_path):

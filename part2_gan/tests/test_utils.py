@@ -208,7 +208,7 @@ def test_advice_after_a_restart_can_be_followed(monkeypatch):
         (
             ["--restart"],
             "the same command with --resume in the place of --restart goes on",
-            "the same command without --restart goes on",
+            "with --restart everything is trained again, without it the same command goes on",
         ),
     ]:
         monkeypatch.setattr(sys, "argv", ["train.py", *options])
