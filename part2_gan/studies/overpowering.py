@@ -1,8 +1,7 @@
 """What makes the discriminator overpower the generator? Each choice of the report varied by itself.
 
     python -m studies.overpowering                # 105 runs of 10 epochs of MNIST; goes on after a stop
-    python -m studies.overpowering --seeds 2      # the first two seeds alone, which are trained first
-    python -m studies.overpowering --seeds 1 --epochs 2 --dataset typeset --limit 6000
+    python -m studies.overpowering --seeds 1 --epochs 2 --dataset typeset --limit 6000 --out-dir mine
     torchrun --nproc-per-node 4 -m studies.overpowering --workers 1
 
 Each seed has 21 cells: runs with the options of `train.py --recipe written`, but for what CELLS gives them. The first
