@@ -7,7 +7,7 @@ usage() {
 The whole report: trains, measures, and writes every figure. Started again after a stop, it goes on.
 
     bash run_all.sh                     the report on MNIST, into figures/ and results/
-    bash run_all.sh --quick             the same in small, about 3 minutes, into figures/quick and results/quick
+    bash run_all.sh --quick             the same in small, about 2 minutes, into figures/quick and results/quick
     bash run_all.sh --deep              besides, the studies of many seeds (hours)
     bash run_all.sh --dataset typeset   without MNIST: stand-in digits, every figure of part 2 marked as such
 
@@ -85,10 +85,10 @@ part2_on_data=(--dataset "$dataset" --out-dir "$part2" --figures-dir "$figures")
 classifier=(--classifier "$part2/classifier.pt")
 networks=(--checkpoint "$part2/generator.pt" "${classifier[@]}")
 if $quick; then
-    compare=(--lengths 3 7 11 19 --seeds 1 --epochs 6 --updates 200)
-    train_classifier=(--limit 6000 --epochs 3)
-    dynamics=(--limit 10000 --batch-size 32 --epochs-initial 2 --epochs-balanced 9)
-    quality=(--samples 2000)
+    compare=(--lengths 3 7 11 --seeds 1 --epochs 6 --updates 200)
+    train_classifier=(--limit 6000 --epochs 2)
+    dynamics=(--limit 6000 --batch-size 32 --epochs-initial 2 --epochs-balanced 7)
+    quality=(--limit 6000 --samples 2000)
     latent=(--confidence 0.3)
     protocols=(--lengths 7 --seeds 1 --epochs 4 --updates 100)
     long_inputs=(--lengths 15 --seeds 1 --epochs 4 --far-lengths 20 --farthest-lengths 25 --far-epochs 2)
@@ -97,7 +97,7 @@ if $quick; then
     gradients=(--seeds 1 --epochs 4 --train-length 15 --input-length 30)
     overpowering=(--limit 5000 --seeds 1 --epochs 2)
     recipes=(--limit 5000 --seeds 1 --epochs 2 --recipes as_reported average penalty --final-epochs 2 --studies changes)
-    rates=(--tries 4000 --count 50)
+    rates=(--limit 6000 --tries 4000 --count 50)
 else
     compare=() train_classifier=() dynamics=() latent=() protocols=() long_inputs=() three_digits=() repetition=()
     gradients=(--train-length 25 --forget-bias 4) quality=() overpowering=() recipes=() rates=()
@@ -137,9 +137,9 @@ if $deep; then
     step 60 "Part 1: repetition" part1_lstm -m studies.repetition "${part1[@]}" "${repetition[@]}"
     step 3 "Part 1: three digits" part1_lstm -m studies.three_digits "${part1[@]}" "${three_digits[@]}"
     step 3 "Part 1: gradients and gates" part1_lstm -m studies.gradients "${part1[@]}" "${gradients[@]}"
-    step 40 "Part 2: what makes the discriminator overpower the generator" \
+    step 140 "Part 2: what makes the discriminator overpower the generator" \
         part2_gan -m studies.overpowering "${part2_on_data[@]}" "${classifier[@]}" "${overpowering[@]}"
-    step 100 "Part 2: what improves the samples" \
+    step 120 "Part 2: what improves the samples" \
         part2_gan -m studies.recipes "${part2_on_data[@]}" "${classifier[@]}" "${recipes[@]}"
 fi
 step 0 "Part 1: the report's claims" part1_lstm report.py "${part1[@]}"
