@@ -1,10 +1,10 @@
 """The report's statements about the GAN, counted: OUT_DIR/report.md and OUT_DIR/claims.json, from measured results.
 
     python report.py              # a second
-    python report.py --publish    # also make these verdicts the ones that later reports are compared with
+    python report.py --publish    # also write published.json, the counts that later reports are compared with
 
 Reads the JSON files that the other scripts of this part have written, report_record.json and published.json. The
-statements and their rules are in claims.py. Below their table stands every figure that is there, with its numbers.
+statements and their rules are in claims.py. Below their table is every figure that is there, with its numbers.
 """
 
 import os
@@ -13,7 +13,9 @@ import statistics
 import torch
 
 import claims
+import metrics
 import utils
+from studies import latent_rates as study
 from studies import overpowering
 
 RESULTS = ("dynamics", "evaluate", "latent_rates", "overpowering", "recipes", "benchmark")
@@ -22,8 +24,9 @@ SIDES = {"published": "as published", "written": "as written"}
 
 def load(folder):
     """The results by name, None for those that are not there, with report_record.json as `record`."""
-    paths = {name: folder / f"{name}.json" for name in RESULTS} | {"record": utils.HERE / "report_record.json"}
-    return {name: utils.load_json(path) if path.exists() else None for name, path in paths.items()}
+    paths = {name: folder / f"{name}.json" for name in RESULTS}
+    found = {name: utils.load_json(path) if path.exists() else None for name, path in paths.items()}
+    return found | {"record": utils.load_json(utils.HERE / "report_record.json")}
 
 
 def table(head, rows):
@@ -31,11 +34,18 @@ def table(head, rows):
     return [f"| {' | '.join(map(str, line))} |" for line in (head, ["---"] * len(head), *rows)]
 
 
+def told(values, form=".3g"):
+    """Numbers in words: all of them, or the median of more than five."""
+    if len(values) > 5:
+        return f"median {statistics.median(values):{form}}"
+    return ", ".join(f"{value:{form}}" for value in values)
+
+
 def cell(side):
-    """One side of a claim for the table, such as **holds** (9 of 10; median 0.69); without verdict the count alone."""
+    """One side of a claim for the table, such as **holds** (9 of 10: median 0.69); without verdict the count alone."""
     if side is None:
         return ""
-    counted = f"{side['k']} of {side['n']}; median {side['value']:.3g}"
+    counted = f"{side['k']} of {side['n']}: {told(side['values'])}"
     return counted if side["verdict"] == "open" else f"**{side['verdict']}** ({counted})"
 
 
@@ -44,16 +54,16 @@ def claim_rows(counted):
     rows = []
     for claim in counted:
         sides = [cell(claim[side]) for side in SIDES]
-        if claim["unit"] == "implemented":
-            sides = ["implemented", "implemented"]
+        if claim["unit"] == claims.BUILT.words:
+            sides = [claim["unit"]] * 2
         elif not any(sides):
-            sides = ["not tested", "not tested"]
-        rows.append([claim["says"], f"{claim['rule']} ({claim['unit']})", claim["record"] or "", *sides])
+            sides = ["not tested"] * 2
+        rows.append([claim["says"], f"{claim['rule']} [{claim['unit']}]", claim["record"] or "", *sides])
     return rows
 
 
 def agreement(counted, published):
-    """Lines that say where these counts have the same majority as the published ones; both are lists of claims."""
+    """Lines that say where these counts have the same majority as the committed ones; both are lists of claims."""
     known, lines, total = {claim["id"]: claim for claim in published}, [], 0
     for claim in counted:
         for side, words in SIDES.items():
@@ -62,8 +72,17 @@ def agreement(counted, published):
                 total += 1
                 if (2 * old["k"] > old["n"]) != (2 * new["k"] > new["n"]):
                     here, there = (f"{of['k']} of {of['n']}" for of in (new, old))
-                    lines.append(f"{claim['id']}, {words}: true of {here} here, of {there} in the published results")
-    return [f"{total - len(lines)} of {total} counts have the same majority as the published ones", *lines]
+                    lines.append(f"{claim['id']}, {words}: true of {here} here, of {there} in the committed results")
+    return [f"{total - len(lines)} of {total} counts have the same majority as the committed ones", *lines]
+
+
+def chance(counted):
+    """What the verdicts are worth, as a sentence."""
+    count = sum(claim[side] is not None for claim in counted for side in SIDES)
+    return (
+        "With fewer than five units no count is a verdict. 5 of 5 clears one half by Wilson's interval (from 0.57), "
+        f"not by the exact one (from 0.48), and among {count} counts a few verdicts may be due to chance."
+    )
 
 
 def dynamics(results):
@@ -97,76 +116,77 @@ def dynamics(results):
 
 
 def correlations(results):
-    """Spearman's correlation of the losses' distance from log 2 and the Fréchet distance, within and between runs."""
+    """Spearman's correlation of the losses' distance from log 2 and the Fréchet distance, within runs."""
     rows = []
     for side, words in SIDES.items():
         for arch in ("initial", "balanced"):
-            runs = claims.runs_of(results, side, arch).values()
-            if not runs:
-                continue
-            within = [claims.losses_and_quality(run) for run in runs]
-            gaps = [claims.distance_from_log2(run, -1, -1) for run in runs]
-            ends = [run["quality"][-1]["frechet_distance"] for run in runs]
-            between = f"{claims.spearman(gaps, ends):+.2f}" if len(runs) > 2 else ""
-            told = f"{statistics.median(within):+.2f} ({min(within):+.2f} to {max(within):+.2f})"
-            rows.append([words, arch, len(runs), told, between])
-    head = ["recipe", "D", "runs", "within a run, over its evaluations: median (range)", "between runs, at the end"]
+            if runs := list(claims.runs_of(results, side, arch).values()):
+                found = [[claims.losses_and_quality(run, changes) for run in runs] for changes in (False, True)]
+                rows.append([words, arch, len(runs[0]["quality"]), *(told(values, "+.3f") for values in found)])
     return [
-        "Rank correlation (Spearman) of the losses' distance from log 2 with the Fréchet distance; +1: the nearer to "
-        "log 2, the better. Within a run both change with the epochs, so it does not show that one causes the other.",
+        "Rank correlation (Spearman) of the losses' distance from log 2 with the Fréchet distance over the evaluations "
+        "of a run; +1: the nearer to log 2, the better. Both change with the epochs; their changes from one evaluation "
+        "to the next are without this trend. Neither shows that one causes the other.",
         "",
-        *table(head, rows),
+        *table(["recipe", "D", "evaluations", "every run's", "... of the changes"], rows),
     ]
 
 
 def quality(results):
-    """What evaluate.py found for every generator, and for real digits in their place."""
-
-    def line(name, distance, figures, found, histogram):
-        shares = [f"{found[what]:.2f}" if found else "-" for what in ("precision", "recall")]
-        sure = f"{100 * figures['confident_share']:.0f} %"
-        return [name, distance, f"{figures['score']:.2f}", sure, *shares, ", ".join(map(str, histogram)) or "-"]
-
+    """What evaluate.py found for every generator, and below each for real digits in its place."""
     rows = []
     for name, entry in results["evaluate"].items():
         low, high = entry["frechet_distance_interval"]
-        distance = f"{entry['frechet_distance']:.1f} ({low:.1f} to {high:.1f})"
-        found = entry["precision_recall"] and entry["precision_recall"]["samples"]
-        rows.append(line(name, distance, entry, found, entry["histogram"]))
-    entry = next(iter(results["evaluate"].values()))
-    found = entry["precision_recall"] and entry["precision_recall"]["training_digits"]
-    rows.append(line("real digits", f"{entry['floor']:.1f}", entry["test_digits"], found, []))
-    return table(
-        ["samples of", "Fréchet distance", "score", "confident", "precision", "recall", "confident, 0 to 9"], rows
-    )
+        distance, floor = f"{entry['frechet_distance']:.1f} ({low:.1f} to {high:.1f})", f"{entry['floor']:.1f}"
+        found, digits = entry["precision_recall"] or {}, f"... {entry['floor_digits']:,} training digits"
+        for label, first, figures, kind in (
+            (name, distance, entry, "samples"),
+            (digits, floor, entry["test_digits"], "training_digits"),
+        ):
+            shares = [f"{found[kind][what]:.2f}" if found else "-" for what in ("precision", "recall")]
+            rows.append([label, first, f"{figures['score']:.2f}", f"{100 * figures['confident_share']:.0f} %", *shares])
+            rows[-1].append(", ".join(map(str, figures["histogram"])))
+    head = ["samples of", "Fréchet distance", "score", "confident", "precision", "recall", "confident, 0 to 9"]
+    return [*table(head, rows), "", "Score, confident and 0 to 9 of real digits are those of the test digits."]
 
 
 def latent_rates(results):
     """The rates of figures 6 to 8 over the generators."""
-    summary, rows = results["latent_rates"]["summary"], []
-    for index, label in enumerate(row["rate"] for row in next(iter(summary.values()))):
+    found = results["latent_rates"]["generators"]
+    own = {side: [e["classifiers"]["cnn"] for e in found.values() if e["recipe"] == side] for side in SIDES}
+
+    def summary(values):
+        if len(values) < 3:
+            return told(values, ".2f")
+        low, high = metrics.t_interval(values)
+        return f"{statistics.mean(values):.2f} ({max(0, low):.2f} to {min(1, high):.2f})"
+
+    rows = [[label, *(summary([rate(of) for of in own[side]]) for side in SIDES)] for label, rate in study.ROWS]
+    for path, label in ("line", "7 to 6, straight line: path length over distance"), ("fade", "... cross-fade"):
         rows.append([label])
-        for side in SIDES:
-            found = summary.get(side)
-            row = found[index] if found else None
-            interval = row and row["interval"]
-            told = f" ({max(0, interval[0]):.2f} to {min(1, interval[1]):.2f})" if interval else ""
-            rows[-1].append(f"{row['mean']:.2f}{told}, {row['n']} generators" if row else "")
-    lines = table(["share, as the CNN classifies: mean (95 % t interval over generators)", *SIDES.values()], rows)
-    missing = [f"{name}: {e['without_rates']}" for name, e in results["latent_rates"]["generators"].items()
-               if "without_rates" in e]  # fmt: skip
-    return lines + (["", "Without rates: " + "; ".join(missing) + "."] if missing else [])
+        rows[-1] += [told([of["paths"][path]["length_over_distance"] for of in own[side]]) for side in SIDES]
+    head = [f"{words}, {len(own[side])} generator{'s' * (len(own[side]) != 1)}" for side, words in SIDES.items()]
+    lines = table(["share, as the CNN classifies: mean (95 % t interval) of three or more, else all", *head], rows)
+    for name in (name for name, entry in found.items() if "without_rates" in entry):
+        lines += ["", f"{name} has no rates: it draws too few of 1, 6 and 7."]
+    return lines
 
 
 def factors(results):
     """What every factor of the study of D does, and how the losses' distance from log 2 goes with quality."""
     effects, found = results["overpowering"]["effects"], results["overpowering"].get("correlations", {})
+    config = results["overpowering"]["config"]
+    level = "95 %, uncorrected"
+    if "level" in config:
+        level = f"{100 * config['level']:.2f} %, that is 95 % corrected for {0.05 / (1 - config['level']):.0f} factors"
     columns = {name: about for name, about in overpowering.QUANTITIES.items() if name in effects}
     rows = [
         [words, *(overpowering.tell(effects[name].get(factor), log) for name, (_, log) in columns.items())]
         for factor, (words, *_) in overpowering.FACTORS.items()
+        if any(factor in effects[name] for name in columns)
     ]
-    lines = table(["changed, all else equal", *(label for label, _ in columns.values())], rows)
+    lines = [f"Intervals: Student's t over {config['seeds']} seeds, {level}.", ""]
+    lines += table(["changed, all else equal", *(label for label, _ in columns.values())], rows)
     for where, of in found.items():
         lines += ["", f"Rank correlation of the losses' distance from log 2 with the Fréchet distance {where} runs: "]
         lines[-1] += f"{overpowering.tell(of)}, each over {of['n']} values."
@@ -228,7 +248,7 @@ SECTIONS = [
      "latent_rates"),
     ("What makes the discriminator overpower the generator", ["overpowering", "overpowering_curves",
      "losses_and_quality", "minimax"], "studies/overpowering.py", "Each factor varied by itself: mean change (with x: "
-     "its factor) and t interval over the seeds, corrected for the eight factors.", factors, "overpowering"),
+     "its factor) and interval.", factors, "overpowering"),
     ("What improves the samples", ["recipes", "recipes_best"], "studies/recipes.py", "First figure: one change at a "
      "time, at equal epochs, compared with digits held out from training. Second: --recipe best and the report's, to "
      "their end, compared with the test digits.", recipes, "recipes"),
@@ -240,8 +260,8 @@ def write(counted, lines, results, figures, path):
     """Write the report as Markdown; pictures are linked from `figures`, a path as seen from the report's folder."""
     text = ["# Part 2: the report's statements about the GAN, counted", ""]
     text += ["Made by `report.py` from the results beside it. " + claims.__doc__.split("\n\n", 1)[1].strip(), ""]
-    head = ["the report says", "rule (unit)", "the report's number", *SIDES.values()]
-    text += [*table(head, claim_rows(counted)), "", lines[0] + "."]
+    head = ["the report says", "rule [unit]", "the report's number", *SIDES.values()]
+    text += [*table(head, claim_rows(counted)), "", lines[0] + ".", "", chance(counted)]
     for title, names, script, told, numbers, source in SECTIONS:
         there = [name for name in names if (path.parent / figures / f"{name}.png").exists()]
         if results[source] is None or (names and not there):
