@@ -112,6 +112,8 @@ def sentences():
                     for arch in ("initial", "balanced")}  # fmt: skip
     yield f"the Fréchet distance is {between(correlations['balanced'])} ({len(correlations['balanced'])} seeds)"
     yield f"against the initial one it is {between(correlations['initial'])}"
+    changes = [claims.losses_and_quality(run, changes=True) for run in runs["published"]["balanced"].values()]
+    yield f"correlate at {between(changes)} against the balanced discriminator"
 
     rates = load("latent_rates", "generators")["generators"].values()
     own = {side: [e["classifiers"]["cnn"] for e in rates if e["recipe"] == side] for side in claims.SIDES}
