@@ -42,7 +42,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     common = [*TYPESET, "--limit", "3000", "--out-dir", str(folder)]
     classifier.main([*common, "--epochs", "2"])
-    train.main([*common, "--recipe", "published", "--batch-size", "32", "--epochs", "3", "--name", "run"])
+    train.main([*common, "--recipe", "published", "--batch-size", "32", "--epochs", "2", "--name", "run"])
     dynamics.export_generator(folder / "run", folder / "generator.pt")
     return folder
 

@@ -39,8 +39,13 @@ def folder(tmp_path_factory):
     """Killed once a run is finished, which leaves no worker; then two processes share the rest."""
     folder = tmp_path_factory.mktemp("dynamics")
     (folder / "dynamics.json").write_text(json.dumps({"runs": {"published_balanced_seed9": ELSEWHERE}}))
-    runs.dataset.load(dynamics.parse_args(options_of(folder)))  # once, for all forked processes
-    study = fork(dynamics.main, options_of(folder, "--workers", "1"))
+
+    def start():
+        context = multiprocessing.get_context("fork")  # a spawned worker would import torch anew
+        runs.multiprocessing.get_context = lambda method: context
+        dynamics.main(options_of(folder, "--workers", "1"))
+
+    study = fork(start)
     finished, deadline = folder / "dynamics" / "published_balanced_seed0" / "result.json", time.time() + 100
     while not finished.exists() and time.time() < deadline:
         time.sleep(0.05)

@@ -54,7 +54,8 @@ def test_a_batch_too_small_for_the_processes_is_refused(tmp_path, capfd):
     """Two images each, for BatchNorm; nothing is written."""
     arguments = [*RUN, "--batch-size", "3", "--out-dir", str(tmp_path / "out")]
     assert fork_ranks(utils.run, lambda: train.main(arguments)) == [2, 2]
-    assert capfd.readouterr().err.count("--batch-size 3: 2 processes need two images each, 4") == 2
+    # The other process may say that the first one has gone.
+    assert "--batch-size 3: 2 processes need two images each, 4" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
