@@ -13,12 +13,21 @@ PART = Path(__file__).resolve().parent.parent
 README = (PART / "README.md").read_text()
 # Numbers that are settings, not results: lengths, epochs, sizes of data, names of things.
 SETTINGS = {"1", "3", "4", "5", "6", "7", "8,000", "15", "19", "20", "25", "30", "35", "40", "50", "75", "95", "99"}
-SETTINGS |= {"100", "200", "500", "2,000", "10,000", "128"}
+SETTINGS |= {"100", "200", "500", "1,000", "2,000", "10,000", "64,000", "128"}
 
 
 def as_committed():
     """Whether the results are here, and as they were committed: runs of one's own may change them."""
-    names = ["compare", "protocols", "long_inputs", "three_digits", "gradients", "benchmark", "sweep_speed"]
+    names = [
+        "compare",
+        "repetition",
+        "protocols",
+        "long_inputs",
+        "three_digits",
+        "gradients",
+        "benchmark",
+        "sweep_speed",
+    ]
     paths = [utils.RESULTS / f"{name}.json" for name in names]
     command = ["git", "-C", str(PART), "diff", "--quiet", "HEAD", "--", *map(str, paths)]
     return all(path.exists() for path in paths) and subprocess.run(command, capture_output=True).returncode == 0
@@ -44,18 +53,46 @@ def decimals(value, digits):
     return f"{value:.{digits}f}".lstrip("0")
 
 
+def repetition():
+    """The phrases about studies/repetition.py."""
+    runs, sizes = load("repetition", "runs")["runs"], (1000, 8000, 64_000, 0)
+    learned = {}
+    for cell, label in ("lstm", "LSTM"), ("rnn", "RNN"):
+        own = [[run["updates_to_99"] for run in chosen(runs, cell=cell, size=size)] for size in sizes]
+        learned[cell] = [[updates for updates in group if updates] for group in own]
+        counts = " | ".join(f"{len(a)} of {len(b)}" for a, b in zip(learned[cell], own, strict=True))
+        medians = [f" {statistics.median(group):,.0f} |" if group else " |" for group in learned[cell]]
+        yield f"| {label} | {counts} | | median of their updates |{''.join(medians)}"
+
+    def vanished(run):
+        return run["gradients"][-1][1] is None or run["gradients"][-1][1] > 1000
+
+    fresh = chosen(runs, cell="lstm", size=0)
+    short, long = (
+        count(group, lambda run: run["updates_to_99"] is not None)
+        for group in (chosen(fresh, input_length=15), chosen(fresh, 19))
+    )
+    yield f"the LSTM learns 15 digits in {short} runs, 19 and 25 digits in {long}."
+    failed, reached = (
+        [r for r in chosen(runs, cell="lstm") if bool(r["updates_to_99"]) is good] for good in (False, True)
+    )
+    yield f"In {count(failed, vanished)} LSTM runs that failed the gradient"
+    yield f"in {count(reached, vanished)} that reached 99 %"
+
+
 def sentences():
     """The phrases of README.md that hold results, computed."""
+    yield from repetition()
     runs, protocols = load("compare", "runs")["runs"], load("protocols", "runs")["runs"]
     (lstm, rnn), (lstm_published, rnn_published) = (
         [chosen(runs, side=side, cell=cell) for cell in ("lstm", "rnn")] for side in ("written", "published")
     )
     updates = [entry["updates_to_99"] for entry in chosen(lstm, 19)]
-    yield f"at 19 to 25 digits after {min(updates)} to {max(updates):,} updates ({len(updates)} runs)"
+    yield f"report's protocol for its LSTM takes {min(updates)} to {max(updates):,} updates ({len(updates)} runs)"
     fresh = {cell: chosen(protocols, protocol="fresh", optimizer="rmsprop", cell=cell) for cell in ("lstm", "rnn")}
     low, *_, high = sorted(entry["accuracy"] for entry in chosen(fresh["lstm"], 19))
     assert high < 0.11
-    yield f"all {len(chosen(fresh['lstm'], 19))} LSTM runs stand at chance after 2,000 updates"
+    yield f"all {len(chosen(fresh['lstm'], 19))} LSTM runs at chance level after 2,000 updates"
     yield f"(accuracy {decimals(low, 3)} to {decimals(high, 3)})"
     means = {cell: statistics.mean(entry["accuracy"] for entry in chosen(fresh[cell], 15)) for cell in fresh}
     yield f"the mean accuracy is {decimals(means['rnn'], 2)} for the RNN and {decimals(means['lstm'], 2)} for the LSTM"
