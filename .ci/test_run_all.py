@@ -27,8 +27,7 @@ QUICK = ["bash", "run_all.sh", "--quick", "--dataset", "typeset"]
 
 def start(*command, cwd=ROOT, **variables):
     """Run a command in an environment with `variables`; returns exit code, standard output and standard error."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("CONDA_PREFIX", "OMP_NUM_THREADS")}
-    environment |= {"VIRTUAL_ENV": sys.prefix} | variables
+    environment = os.environ | {"CONDA_PREFIX": "", "VIRTUAL_ENV": sys.prefix} | variables
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
     return done.returncode, done.stdout, done.stderr
 
