@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what is missing, then checks the style and runs all tests, in about 5 minutes on two cores.
+# Sets up what is missing, then checks the style and runs all tests, in about 4 minutes on two cores.
 #
 #     bash run_tests.sh                       everything
 #     bash run_tests.sh part1_lstm -k gates   arguments go to pytest; the first may name a folder or a test file
