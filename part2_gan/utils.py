@@ -403,7 +403,8 @@ def check_finite(message, *networks):
 def save_figure(figure, path, source, data):
     """Write a figure as PNG: source (seeds, settings) and commit as a small line at its foot, stand-in data on top."""
     if data != "mnist":
-        figure.suptitle(f"{TITLES[data]}", color="firebrick", fontweight="bold")
+        # At the left, beside a legend outside the axes, which layouts put at the same height.
+        figure.suptitle(TITLES[data], x=0.01, ha="left", color="firebrick", fontweight="bold")
     commit, clean = git_state()
     drawn = f"; drawn by commit {commit[:7]}{'' if clean else ' with changes'}" if commit else ""
     source = textwrap.fill(source + drawn, int(20 * figure.get_figwidth()))

@@ -102,11 +102,11 @@ def train_one(job):
         if job.size:
             while len(order) < rows:
                 order = torch.cat([order, torch.randperm(len(targets), generator=shuffle)])
-            chosen, order = order[:rows], order[rows:]
+            part, order = order[:rows], order[rows:]
         else:
-            (digits, targets), chosen = dataset.draw(job.input_length, rows, shuffle, device), torch.arange(rows)
-        chosen = chosen.to(device)
-        loss, trained, norm = train.train_epoch(model, optimizer, digits, targets, chosen, job.batch_size, job.clip)
+            (digits, targets), part = dataset.draw(job.input_length, rows, shuffle, device), torch.arange(rows)
+        part = part.to(device)
+        loss, trained, norm = train.train_epoch(model, optimizer, digits, targets, part, job.batch_size, job.clip)
         if not math.isfinite(loss):
             raise FloatingPointError(f"{name_of(job)}: update {updates}: the loss is {loss}; try a smaller --lr")
         _, accuracy = train.evaluate(model, *test)

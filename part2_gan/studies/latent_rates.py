@@ -203,14 +203,19 @@ ROWS = [
 
 
 def summarise(generators):
-    """For each recipe and row of the figure: n, mean and t interval over the generators, {recipe: [a row]}."""
+    """{recipe: [a row of the figure]}: n, mean and, from n = 3 on, t interval over the generators."""
     summary = {}
     for recipe in RECIPES:
         own = [entry["classifiers"]["cnn"] for entry in generators.values() if entry["recipe"] == recipe]
         if own:
             values = [[pick(rates) for rates in own] for _, pick in ROWS]
             summary[recipe] = [
-                {"rate": label, "n": len(v), "mean": statistics.mean(v), "interval": metrics.t_interval(v)}
+                {
+                    "rate": label,
+                    "n": len(v),
+                    "mean": statistics.mean(v),
+                    "interval": metrics.t_interval(v) if len(v) > 2 else None,
+                }
                 for (label, _), v in zip(ROWS, values, strict=True)
             ]
     return summary
@@ -235,7 +240,7 @@ def plot(generators, summary, path, source, data):
     for y, label in enumerate(labels):
         if y and not label.startswith("..."):
             ax.axhline(y - 0.5, color="0.85", lw=0.8)
-    figure.legend(loc="outside upper center", ncols=4, fontsize=9)
+    figure.legend(loc="outside upper right", ncols=2, fontsize=9)
     utils.save_figure(figure, path, source, data)
 
 
