@@ -59,8 +59,8 @@ def parse_args(argv=None):
     latents.add_network_options(parser)
     args = parser.parse_args(argv)
     if not args.checkpoints:
-        found = sorted((args.out_dir / "dynamics").glob("*_balanced_seed*/checkpoint.pt"))
-        args.checkpoints = found or [utils.subfolder(utils.RESULTS, args.dataset) / "generator.pt"]
+        finished = sorted((args.out_dir / "dynamics").glob("*_balanced_seed*/result.json"))
+        args.checkpoints = [path.with_name("checkpoint.pt") for path in finished] or [utils.subfolder(utils.RESULTS, args.dataset) / "generator.pt"]
     path = args.out_dir / "latent_rates.json"
     if args.out_dir is utils.RESULTS and path.exists():  # the same object: --out-dir was not given
         before, now = len(utils.load_json(path, "generators")["generators"]), len(args.checkpoints)
