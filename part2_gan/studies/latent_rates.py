@@ -60,7 +60,8 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     if not args.checkpoints:
         finished = sorted((args.out_dir / "dynamics").glob("*_balanced_seed*/result.json"))
-        args.checkpoints = [path.with_name("checkpoint.pt") for path in finished] or [utils.subfolder(utils.RESULTS, args.dataset) / "generator.pt"]
+        args.checkpoints = [path.with_name("checkpoint.pt") for path in finished]
+        args.checkpoints = args.checkpoints or [utils.subfolder(utils.RESULTS, args.dataset) / "generator.pt"]
     path = args.out_dir / "latent_rates.json"
     if args.out_dir is utils.RESULTS and path.exists():  # the same object: --out-dir was not given
         before, now = len(utils.load_json(path, "generators")["generators"]), len(args.checkpoints)
