@@ -171,7 +171,6 @@ def main(argv=None):
     dataset.add_data_options(parser)
     utils.add_common_options(parser)
     args = parser.parse_args(argv)
-    utils.choose_folders(args)
     args.epochs = args.epochs or KINDS[args.kind].epochs
     result = train(args)
     print(

@@ -73,7 +73,6 @@ def load_networks(args):
     `args` has the options of `add_network_options` and --dataset; paths that were not given are filled in.
     Raises utils.InputError if a file is missing or unfit, or if the two networks come from different data sets.
     """
-    utils.choose_folders(args)
     device = utils.pick_device(args)
     args.checkpoint = args.checkpoint or utils.subfolder(utils.RESULTS, args.dataset) / "generator.pt"
     args.classifier = args.classifier or path_of(args)

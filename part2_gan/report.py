@@ -280,7 +280,6 @@ def main(argv=None):
     parser.add_argument("--publish", action="store_true", help="write published.json, which later reports compare with")
     utils.add_common_options(parser)
     args = parser.parse_args(argv)
-    utils.choose_folders(args)
     results = load(args.out_dir)
     counted = claims.count(results)
     reference = utils.subfolder(utils.RESULTS, args.dataset) / "published.json"

@@ -86,7 +86,6 @@ def parse_args(argv=None):
     utils.add_common_options(parser)
     parser.set_defaults(**RECIPES[parser.parse_args(argv).recipe])
     args = parser.parse_args(argv)
-    utils.choose_folders(args)
     args.name = args.name or run_name(args, parser)
     args.dropout = gan.DISCRIMINATORS[args.arch]["dropout"] if args.dropout is None else args.dropout
     args.epochs = args.epochs or EPOCHS[args.arch]
