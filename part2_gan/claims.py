@@ -318,7 +318,10 @@ CLAIMS = [
           lambda entry: math.prod(share(*LINE, name)(entry) for name in ("largest_step", "length_over_distance")),
           lambda v: v < 0.5),
     Claim("similar_parts", "both digits have similar structural components, ...",
-          "the path from 7 to 6 is shorter, over the distance of its ends, than those between other digits", GENERATOR),
+          "the median straight path from 7 to 6 is shorter, over the distance of its ends, than those of most of 35 "
+          "pairs of other digits: its length over their median", GENERATOR,
+          lambda entry: share(*LINE, "length_over_distance")(entry)
+          / statistics.median(share("length_over_distance_of_others")(entry)), lambda v: v < 1),
     Claim("looks_like_1", "... and the intermediate images look like 1",
           "more than half of the straight paths pass an image classified as 1", GENERATOR,
           share(*LINE, "passes_1"), lambda v: v > 0.5, "its one strip does"),

@@ -10,7 +10,7 @@ generator. For each one:
 
     paths    from 7 to 6 in 20 steps: the straight line, the great circle (slerp, White 2016) and, as a control, the
              cross-fade of the two images. Is an image on the way classified as 1, is the middle one?
-    middles  between two other digits, neither of them a 1
+    others   straight lines between two other digits, neither of them a 1: their middles and their lengths
     sums     z_6 + (z_7 - z_1) and its parts. Controls: in the place of z_7 - z_1 a random direction of the same length,
              or the difference of two other digits. Each z is one latent, or the mean of 3 or of 100; `sphere`: the sum
              of single ones scaled to norm 10, which latents have
@@ -93,6 +93,13 @@ def share(seen):
     return seen.float().mean().item()
 
 
+def steps_of(features):
+    """Of paths (n, steps, d) the length of every step, (n, steps - 1), and the whole over the distance of the ends."""
+    steps = features.diff(dim=1).norm(dim=-1)
+    distance = (features[:, -1] - features[:, 0]).norm(dim=-1)
+    return steps, steps.sum(1) / distance.clamp(min=1e-6)
+
+
 def measure(generator, classifier, groups, source, count):
     """The rates of one generator as one classifier sees them, a dictionary; `groups` as latents.group_latents."""
 
@@ -116,20 +123,21 @@ def measure(generator, classifier, groups, source, count):
     images = latents.line(sample(generator, start), sample(generator, end), alpha)
     seen = {name: of_latents(path(start, end, alpha)) for name, path in PATHS.items()} | {"fade": outputs(images)}
     for name, (digits, _, features) in seen.items():
-        steps = features.diff(dim=1).norm(dim=-1)
-        length, distance = steps.sum(1), (features[:, -1] - features[:, 0]).norm(dim=-1)
+        steps, lengths = steps_of(features)
         found["paths"][name] = {
             "passes_1": share((digits == 1).any(1)),
             "middle_1": share(digits[:, STEPS // 2] == 1),
-            "length_over_distance": (length / distance.clamp(min=1e-6)).median().item(),
-            "largest_step": (steps.amax(1) / length.clamp(min=1e-6)).median().item(),
+            "length_over_distance": lengths.median().item(),
+            "largest_step": (steps.amax(1) / steps.sum(1).clamp(min=1e-6)).median().item(),
         }
 
     pairs = [pair for pair in OTHERS if all(len(groups[digit]) for digit in pair)]
-    middles = [(of_digit(a, count // 20) + of_digit(b, count // 20)) / 2 for a, b in pairs]
-    digits, confidences, _ = of_latents(torch.cat(middles))
+    ends = [(of_digit(a, count // 20), of_digit(b, count // 20)) for a, b in pairs]
+    others = [of_latents(latents.line(*of_pair, alpha)) for of_pair in ends]
+    digits, confidences, _ = (torch.cat(values)[:, STEPS // 2] for values in zip(*others, strict=True))
     found["middle_1_between_others"] = share(digits == 1)
     found["middle_confident"] = share(confidences >= latents.CONFIDENT)
+    found["length_over_distance_of_others"] = [steps_of(features)[1].median().item() for *_, features in others]
 
     found["sums"] = {}
     for name, (mean_of, sphere) in MEANS.items():

@@ -101,7 +101,7 @@ def name_of(cell, seed):
 
 def departures(cell):
     """The values of a cell that are not the defaults of Cell."""
-    return [value for value in cell[3:] if value not in Cell._field_defaults.values()]
+    return [getattr(cell, name) for name, usual in Cell._field_defaults.items() if getattr(cell, name) != usual]
 
 
 def plan(args):
@@ -190,7 +190,7 @@ def draw_cells(outcomes, seeds):
     figure, axes = utils.plt.subplots(2, 3, figsize=(11, 9.5), sharey=True)
     for ax, (quantity, (label, logarithmic)) in zip(axes.flat, QUANTITIES.items(), strict=True):
         for cell in CELLS:
-            y = rows.index(cell._replace(eps=None)) + (-0.17 if cell.eps < 0.1 else 0.17)
+            y = rows.index(cell._replace(eps=None)) - 0.17 + 0.34 * list(COLOURS).index(cell.eps)
             values = [outcomes[name_of(cell, seed)][-1][quantity] for seed in seeds]
             ax.scatter(values, [y] * len(values), color=COLOURS[cell.eps], s=22, alpha=0.7, linewidths=0)
             ax.vlines(statistics.mean(values), y - 0.2, y + 0.2, color=COLOURS[cell.eps], lw=2)

@@ -69,6 +69,7 @@ def test_rates_of_a_known_world():
     assert line["length_over_distance"] == pytest.approx(1, abs=1e-3)
     assert line["largest_step"] == pytest.approx(0.05, abs=1e-3)
     assert found["middle_1_between_others"] == pytest.approx(1 / len(latent_rates.OTHERS))  # of 0 and 2 alone
+    assert found["length_over_distance_of_others"] == pytest.approx([1] * len(latent_rates.OTHERS), abs=1e-3)
     sums = found["sums"]["one"]
     classes = {kind: max(range(10), key=sums[kind].__getitem__) for kind in ("roof", "sum", "one_plus_roof")}
     assert classes == {"roof": 6, "sum": 0, "one_plus_roof": 7}
