@@ -245,8 +245,9 @@ def main(argv=None):
         with tqdm(total=len(own), desc="runs", unit="run") as bar:
             sweep.in_parallel(train_one, own, args.workers, lambda *_: bar.update())
         if world > 1:
-            dist.barrier()  # the first process waits for all runs
-            dist.destroy_process_group()
+            with sweep.exchange():
+                dist.barrier()  # the first process waits for all runs
+                dist.destroy_process_group()
         if rank > 0:
             return
         runs = [compact(train_one(argparse.Namespace(**vars(job) | {"restart": False}))) for job in jobs]
