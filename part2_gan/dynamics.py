@@ -41,6 +41,7 @@ RECIPES = {"published": "As published", "written": "As written"}
 ARCHS = ("initial", "balanced")
 DOTS = {"d_loss": "#00304D", "g_loss": "#6B2A00"}  # darker than the curves of plots.py
 RECORD = utils.HERE / "report_record.json"
+FIRST = 24  # of the author's losses: those of the first ten epochs
 
 
 def parse_args(argv=None):
@@ -191,15 +192,22 @@ def compare_record(record, histories):
     """The part `record` of dynamics.json: the author's losses within the band of single batches of our runs.
 
     `histories` are those of the balanced runs as published, {name: (steps, columns)}. Beside the counts for the band of
-    all runs together stand those for the band of each run by itself.
+    all runs together stand those for the band of each run by itself, and the means of the author's first losses and of
+    each run's at the same steps.
     """
     counts, number = count_within(record, list(histories.values())), len(record["d_loss"][1])
+    first = {column: (steps[:FIRST].long(), values[:FIRST]) for column, (steps, values) in record.items()}
     return {
         "band": plots.BAND,
         "losses": number,
         "within": counts,
         "share": {column: count / number for column, count in counts.items()},
         "within_each_run": {name: count_within(record, [history]) for name, history in histories.items()},
+        "first": {column: values.mean().item() for column, (_, values) in first.items()},
+        "first_of_each_run": {
+            name: {column: history[steps, i].mean().item() for i, (column, (steps, _)) in enumerate(first.items())}
+            for name, history in histories.items()
+        },
     }
 
 

@@ -111,6 +111,14 @@ def dynamics(results):
             f"{record['within']['d_loss']} and {record['within']['g_loss']} lie within the band of "
             f"{100 * record['band']:.0f} % of the single batches of all runs as published; within that of each run by "
             f"itself: {within}.",
+            "",
+            *table(
+                ["mean over the first ten epochs, where the author printed", "D loss", "G loss"],
+                [
+                    [name, *(f"{of[column]:.3f}" for column in ("d_loss", "g_loss"))]
+                    for name, of in {"the report's run": record["first"], **record["first_of_each_run"]}.items()
+                ],
+            ),
         ]
     return lines + [""] + correlations(results)
 

@@ -142,6 +142,9 @@ def test_bands_hold_the_stated_share_of_single_batches():
     assert found["within"]["g_loss"] == 0
     assert found["losses"] == 500
     assert found["within_each_run"].keys() == {*names}
+    assert found["first"] == {"d_loss": record["d_loss"][1][:24].mean().item(), "g_loss": 5}
+    at_steps = histories[1][: 24 * 400 : 400, 0].mean().item()
+    assert found["first_of_each_run"]["g_loss"]["d_loss"] == pytest.approx(at_steps)
 
 
 def test_the_record_is_the_report_s():
