@@ -75,6 +75,9 @@ def sentences():
     yield f"of {len(good)} of {len(record)} runs"
     collapsed = [dynamics["runs"][name] for name in bad]
     yield f"D's accuracy at {100 * collapsed[0]['last_epoch']['d_accuracy']:.0f} %"
+    g, ours = dynamics["record"]["first"]["g_loss"], dynamics["record"]["first_of_each_run"].values()
+    told = f"{between([of['g_loss'] for of in ours])} at the same steps ({len(ours)} seeds)"
+    yield f"the report's G has a mean loss of {number(g)}, ours one of {told}"
     ends = {(side, arch): [run["quality"][-1]["frechet_distance"] for run in of.values()]
             for side in runs for arch, of in runs[side].items()}  # fmt: skip
     rest = sorted(distance for distance in ends["published", "balanced"] if distance < 200)
