@@ -7,8 +7,8 @@ count alone. After the count comes the number that decides: every unit's, or the
 Accuracy as published is the report's measure: the LSTM's best validation accuracy, the RNN's mean training accuracy
 over its last 100 batches. As written it is the accuracy at the end of training, on 10,000 palindromes of neither split
 or, up to 7 digits, where none are left, on the validation palindromes. Figure 1's runs fill both columns; the studies'
-runs fill *as written* only, except the repetition study's RNN on fresh batches. Only the report's own words and numbers
-are typed in.
+runs fill *as written* only, except the repetition study's RNN on fresh batches. Limits such as 0.1 are ours; the
+numbers show how near they are. Only the report's own words and numbers are typed in.
 """
 
 import functools
@@ -202,11 +202,6 @@ def gained(of):
     return None if budget == 1 else end - budget if end == 1 else 0
 
 
-def lightened(of):
-    """In how many cells the network with fewer weights needs fewer updates to 99 %."""
-    return sum(of(cell, small)[0] < of(cell, large)[0] for cell, small, large in (("lstm", 64, 128), ("rnn", 128, 256)))
-
-
 def long_inputs(results, side):
     """The accuracy of the plain LSTM's runs on inputs longer than the report's, at lengths that had all epochs."""
     found = results["long_inputs"]
@@ -265,9 +260,9 @@ CLAIMS = [
     Claim("rnn_degrades", "as the sequence length increases, the performance degrades significantly",
           "the RNN's mean accuracy at 19 to 25 digits is at least 0.1 (chance level) lower than at 3 to 11", SEED,
           per_seed(lambda mean: mean("rnn", 3, 11) - mean("rnn", 19, 25)), lambda v: v >= 0.1, recorded_fall),
-    Claim("vanishing_where_it_fails", "... due to the vanishing gradient problem (where RNNs fail)", at_the_end("over"),
-          "RNN run below 99 %", gradient_ratios("rnn", True), lambda v: v > VANISHED),
-    Claim("vanishing_only_there", "... (so not where they succeed)", at_the_end("at most"),
+    Claim("vanishing_where_it_fails", "... due to the vanishing gradient problem (is it there where RNNs fail? no test of "
+          "cause)", at_the_end("over"), "RNN run below 99 %", gradient_ratios("rnn", True), lambda v: v > VANISHED),
+    Claim("vanishing_only_there", "... (and not where they succeed?)", at_the_end("at most"),
           "RNN run that reaches 99 %", gradient_ratios("rnn", False), lambda v: v <= VANISHED),
     Claim("lstm_stays_high", "the LSTM model maintains high accuracy even on long sequences",
           f"accuracy at least 0.99 from {LONG} digits on", LSTM, per_run("lstm", accuracy, LONG), lambda v: v >= 0.99,
@@ -292,9 +287,8 @@ CLAIMS = [
           "at 3 digits the LSTM needs more updates to 99 % on held-out palindromes than the RNN (the difference)", SEED,
           three_digits(lambda of: of("lstm", 128)[0] - of("rnn", 128)[0]), lambda v: v > 0),
     Claim("lighter", "the simpler RNN benefits from its lighter structure on such small data",
-          "at 3 digits, fewer weights need fewer updates to 99 % in 2 of 2 cells: LSTM with 64 instead of 128 units, "
-          "which decides; RNN with 128 instead of 256, whose accuracy is measured only every 5 updates", SEED,
-          three_digits(lightened), lambda v: v == 2),
+          "at 3 digits an LSTM with 64 instead of 128 units needs fewer updates to 99 % (by how many)", SEED,
+          three_digits(lambda of: of("lstm", 128)[0] - of("lstm", 64)[0]), lambda v: v > 0),
     Claim("lstm_superior", "the LSTM demonstrates superior performance over the RNN",
           "its mean accuracy over all lengths is higher (as published: best validation accuracy of the LSTM, mean "
           "training accuracy of the RNN)", SEED, per_seed(lead), lambda v: v > 0),
@@ -305,12 +299,13 @@ CLAIMS = [
           "the lower of the LSTM's accuracies at 35 and 50 digits (the report: up to 25) is at least 0.99", SEED,
           lowest(long_inputs), lambda v: v >= 0.99),
     Claim("inherent", "the vanishing gradient problem inherent in RNNs",
-          f"before training, the gradient at the last step is over {VANISHED:,} times that at the first of 25",
-          "untrained RNN", network("vanilla RNN", False, norm_ratio), lambda v: v > VANISHED),
+          f"before training, over the last 25 of 100 steps the gradient at the last is over {VANISHED:,} times that at "
+          "the first", "untrained RNN", network("vanilla RNN", False, norm_ratio), lambda v: v > VANISHED),
     Claim("addressed_before", "I successfully addressed the vanishing gradient problem (before training)",
-          f"before training, the gradient at the last step is at most {VANISHED:,} times that at the first of 25",
-          "untrained LSTM", network("LSTM", False, norm_ratio), lambda v: v <= VANISHED),
-    Claim("addressed_after", "I successfully addressed the vanishing gradient problem (after training)",
+          f"before training, over the last 25 of 100 steps the gradient at the last is at most {VANISHED:,} times that "
+          "at the first", "untrained LSTM", network("LSTM", False, norm_ratio), lambda v: v <= VANISHED),
+    Claim("addressed_after", "I successfully addressed the vanishing gradient problem (after training; RNNs that succeed "
+          "pass as well)",
           at_the_end("at most"), LSTM, gradient_ratios("lstm", None, ("written",)), lambda v: v <= VANISHED),
     Claim("up_to_25", "the LSTM implementation achieved 100% accuracy on palindrome sequences up to length 25",
           "no error on the validation palindromes at any length from 3 to 25 digits (the lowest accuracy)", SEED,

@@ -1,5 +1,6 @@
 """The numbers in README.md are those of the committed results."""
 
+import math
 import re
 import statistics
 import subprocess
@@ -61,8 +62,10 @@ def repetition():
         own = [[run["updates_to_99"] for run in chosen(runs, cell=cell, size=size)] for size in sizes]
         learned[cell] = [[updates for updates in group if updates] for group in own]
         counts = " | ".join(f"{len(a)} of {len(b)}" for a, b in zip(learned[cell], own, strict=True))
-        medians = [f" {statistics.median(group):,.0f} |" if group else " |" for group in learned[cell]]
-        yield f"| {label} | {counts} | | median of their updates |{''.join(medians)}"
+        yield f"| {label} | {counts} |"
+    short = [chosen(runs, cell="lstm", size=size, input_length=15) for size in sizes]
+    medians = [f"{statistics.median(run['updates_to_99'] for run in group):,.0f}" for group in short]
+    yield f"| its updates at 15 digits, median | {' | '.join(medians)} |"
 
     def vanished(run):
         return run["gradients"][-1][1] is None or run["gradients"][-1][1] > 1000
@@ -78,6 +81,15 @@ def repetition():
     )
     yield f"than at the first in {count(failed, vanished)} LSTM runs that failed"
     yield f"in {count(reached, vanished)} that reached 99 %"
+
+    def vanished_at_2000(run):
+        ratio = [ratio for updates, ratio in run["gradients"] if updates <= 2000][-1]
+        return (run["updates_to_99"] or math.inf) > 2000 and (ratio is None or ratio > 1000)
+
+    stuck = [[run for run in chosen(runs, cell=cell) if vanished_at_2000(run)] for cell in ("lstm", "rnn")]
+    later = [sum(run["updates_to_99"] is not None for run in group) for group in stuck]
+    told = f"it was so in {len(stuck[0])} LSTM and {len(stuck[1])} RNN runs"
+    yield f"after 2,000 updates {told}, of which {later[0]} and {later[1]} reached 99 % later"
 
 
 def sentences():
@@ -164,15 +176,15 @@ def sentences():
     first = {key: statistics.median(1 / run["last_over_first"]["h"] for run in runs) for key, runs in before.items()}
     yield f"is {first['lstm']:.0e} times that at the last in the LSTM and {first['rnn']:.0e} times in the RNN"
     lost = [run["curves"]["h"][-1] / run["curves"]["h"][-25] > 1000 for run in before["lstm"] + before["rnn"]]
-    yield f"over 25 steps it is below a thousandth in {sum(lost)} of {len(lost)} networks"
+    yield f"over the last 25 of them it is below a thousandth in {sum(lost)} of {len(lost)} networks"
     vanished = {
         key: [run["seed"] for run in runs if run["curves"]["h"][-1] / run["curves"]["h"][-25] > 1000]
         for key, runs in after.items()
     }
     learned = {entry["seed"]: entry["reached"] for entry in chosen(rnn, 25)}
     failed = [learned[seed] for seed in vanished["rnn"]].count(False)
-    told = f"{failed} of the {[*learned.values()].count(False)} RNNs that failed"
-    told += " and not in the one that succeeded"
+    told = f"{failed} of the {[*learned.values()].count(False)} RNNs that missed 99 %"
+    told += " and not in the one that reached it"
     assert (len(vanished["rnn"]) - failed, sum(learned.values())) == (0, 1)
     yield f"below a thousandth in {len(vanished['lstm'])} of 5 LSTMs, in {told}"
     assert not any(run["last_over_first"]["h"] > 1000 for run in after["biased"])

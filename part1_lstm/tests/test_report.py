@@ -126,7 +126,7 @@ LIGHT = {"lstm064": 80, "lstm128": 160, "rnn128": 5, "rnn256": 10}
     [
         ("few_updates", LIGHT, LIGHT | {"end": 0.99}),
         ("harder_than_rnn", LIGHT, LIGHT | {"lstm128": 5}),
-        ("lighter", LIGHT, LIGHT | {"rnn256": 5}),
+        ("lighter", LIGHT, LIGHT | {"lstm064": 160}),
         ("lighter", LIGHT | {"lstm128": None}, LIGHT | {"lstm064": None}),
     ],
 )
