@@ -260,8 +260,8 @@ CLAIMS = [
     Claim("rnn_degrades", "as the sequence length increases, the performance degrades significantly",
           "the RNN's mean accuracy at 19 to 25 digits is at least 0.1 (chance level) lower than at 3 to 11", SEED,
           per_seed(lambda mean: mean("rnn", 3, 11) - mean("rnn", 19, 25)), lambda v: v >= 0.1, recorded_fall),
-    Claim("vanishing_where_it_fails", "... due to the vanishing gradient problem (is it there where RNNs fail? no test of "
-          "cause)", at_the_end("over"), "RNN run below 99 %", gradient_ratios("rnn", True), lambda v: v > VANISHED),
+    Claim("vanishing_where_it_fails", "... due to the vanishing gradient problem (is it there where RNNs fail? no test "
+          "of cause)", at_the_end("over"), "RNN run below 99 %", gradient_ratios("rnn", True), lambda v: v > VANISHED),
     Claim("vanishing_only_there", "... (and not where they succeed?)", at_the_end("at most"),
           "RNN run that reaches 99 %", gradient_ratios("rnn", False), lambda v: v <= VANISHED),
     Claim("lstm_stays_high", "the LSTM model maintains high accuracy even on long sequences",
@@ -304,9 +304,9 @@ CLAIMS = [
     Claim("addressed_before", "I successfully addressed the vanishing gradient problem (before training)",
           f"before training, over the last 25 of 100 steps the gradient at the last is at most {VANISHED:,} times that "
           "at the first", "untrained LSTM", network("LSTM", False, norm_ratio), lambda v: v <= VANISHED),
-    Claim("addressed_after", "I successfully addressed the vanishing gradient problem (after training; RNNs that succeed "
-          "pass as well)",
-          at_the_end("at most"), LSTM, gradient_ratios("lstm", None, ("written",)), lambda v: v <= VANISHED),
+    Claim("addressed_after", "I successfully addressed the vanishing gradient problem (after training; RNNs that "
+          "succeed pass as well)", at_the_end("at most"), LSTM, gradient_ratios("lstm", None, ("written",)),
+          lambda v: v <= VANISHED),
     Claim("up_to_25", "the LSTM implementation achieved 100% accuracy on palindrome sequences up to length 25",
           "no error on the validation palindromes at any length from 3 to 25 digits (the lowest accuracy)", SEED,
           lowest(per_run("lstm", best, 3, 25)), lambda v: v == 1,

@@ -259,8 +259,8 @@ CLAIMS = [
     Claim("g_loss_high", "... and remains high", "mean over the last ten epochs above 2 log 2", INITIAL,
           over(-10, -1, "g_loss"), lambda v: v > 2 * LOG2, "figure 2: 3 to 8"),
     Claim("no_gradient", "the Generator receives almost no useful gradient information (by the loss it trains on)",
-          "the norm of its gradient is less than a tenth of that against the balanced D (median of the evaluations after "
-          "the same epochs)", PAIR,
+          "the norm of its gradient is less than a tenth of that against the balanced D (median of the evaluations "
+          "after the same epochs)", PAIR,
           gradient_ratio("non-saturating"), lambda v: v < 0.1),
     Claim("no_gradient_minimax", "... (by the loss of equation (7), at the same weights)",
           "as above", PAIR,
@@ -269,8 +269,9 @@ CLAIMS = [
           "less than half as many samples as test digits are confident", INITIAL,
           relative_to_real("confident_share"), lambda v: v < 0.5),
     Claim("balances", "dropout and fewer neurons in D help to balance the power, ...",
-          "after the same number of epochs D's accuracy, its dropout active, is at least 0.1 lower than that of the initial D", PAIR,
-          lambda a, b, n: mean(a, "d_accuracy", n - 9, n) - mean(b, "d_accuracy", n - 9, n), lambda v: v >= 0.1),
+          "after the same number of epochs D's accuracy, its dropout active, is at least 0.1 lower than that of the "
+          "initial D", PAIR, lambda a, b, n: mean(a, "d_accuracy", n - 9, n) - mean(b, "d_accuracy", n - 9, n),
+          lambda v: v >= 0.1),
     Claim("samples_improved", "... allowing both networks to learn effectively (samples)",
           "after the same number of epochs the Fréchet distance is less than half of that with the initial D", PAIR,
           lambda a, b, n: frechet_ratio(at_epoch(b, n), at_epoch(a, n)), lambda v: v < 0.5),
@@ -284,8 +285,8 @@ CLAIMS = [
           "both means over the second half of the epochs are within 0.05 of log 2 = 0.693", BALANCED,
           lambda run: distance_from_log2(run, run["epochs"] // 2 + 1, -1), lambda v: v < 0.05, recorded_means),
     Claim("d_guesses", "the Discriminator is guessing randomly (50% accuracy), ...",
-          "it classifies 45 to 55 % of its training batches correctly in the last ten epochs, its dropout active", BALANCED,
-          over(-10, -1, "d_accuracy"), lambda v: 0.45 <= v <= 0.55),
+          "it classifies 45 to 55 % of its training batches correctly in the last ten epochs, its dropout active",
+          BALANCED, over(-10, -1, "d_accuracy"), lambda v: 0.45 <= v <= 0.55),
     Claim("losses_tell_quality", "... suggesting that the Generator has become proficient ...",
           "between evaluations, changes of the losses' distance from log 2 and of the Fréchet distance have a rank "
           "correlation of at least 0.5", BALANCED, functools.partial(losses_and_quality, changes=True),
@@ -369,8 +370,8 @@ CLAIMS = [
           "mean 7 - mean 1 + mean 6 is most often classified as 9: its share less the next largest", GENERATOR,
           lead(9, "sums", "mean100", "sum")),
     Claim("sum_beats_chance", "... more than by chance",
-          "z_7 - z_1 + z_6 is classified as 9 more often than with a random direction and with other digits' difference", GENERATOR,
-          SUM_MAKES_9),
+          "z_7 - z_1 + z_6 is classified as 9 more often than with a random direction and with other digits' "
+          "difference", GENERATOR, SUM_MAKES_9),
     Claim("meaningful", "the GAN learned a semantically meaningful data manifold, ...",
           "a 7 plus mean 6 less mean 7 is classified as 6 more often than a 7 plus a random direction", GENERATOR,
           exceeds(share("shift_to_6"), share("shift_to_6_random"))),

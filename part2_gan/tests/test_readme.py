@@ -68,7 +68,7 @@ def sentences():
     yield f"does not overpower G: D's loss ends at {between(d)}, G's at {between(g)}"
     recall = {side: [run["precision_recall"]["recall"] for run in runs[side]["initial"].values()] for side in runs}
     assert max(recall["published"]) < 0.005
-    yield f"the recall is .00: hardly any test digit has a sample like it"
+    yield "the recall is .00: hardly any test digit has a sample like it"
     yield f"and the recall is {between(recall['written'])}"
 
     record = dynamics["record"]["within_each_run"]
