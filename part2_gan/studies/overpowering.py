@@ -171,7 +171,9 @@ def correlations(outcomes, seeds):
     within = [statistics.mean(map(correlation, of)) for of in of_seeds]
     between = [correlation([run[-1] for run in of]) for of in of_seeds]
     for name, values, n in ("within", within, len(of_seeds[0][0])), ("between", between, len(of_seeds[0])):
-        found[name] = {"mean": statistics.mean(values), "interval": metrics.t_interval(values), "n": n}
+        interval = metrics.t_interval(values)
+        interval = interval and [max(-1, interval[0]), min(1, interval[1])]
+        found[name] = {"mean": statistics.mean(values), "interval": interval, "n": n}
     return found
 
 
