@@ -182,20 +182,19 @@ def latent_rates(results):
 
 def factors(results):
     """What every factor of the study of D does, and how the losses' distance from log 2 goes with quality."""
-    effects, found = results["overpowering"]["effects"], results["overpowering"].get("correlations", {})
-    config = results["overpowering"]["config"]
-    level = "95 %, uncorrected"
-    if "level" in config:
-        level = f"{100 * config['level']:.2f} %, that is 95 % corrected for {0.05 / (1 - config['level']):.0f} factors"
-    columns = {name: about for name, about in overpowering.QUANTITIES.items() if name in effects}
+    effects, config = results["overpowering"]["effects"], results["overpowering"]["config"]
+    columns, level = overpowering.QUANTITIES, config["level"]
     rows = [
         [words, *(overpowering.tell(effects[name].get(factor), log) for name, (_, log) in columns.items())]
         for factor, (words, *_) in overpowering.FACTORS.items()
-        if any(factor in effects[name] for name in columns)
     ]
-    lines = [f"Intervals: Student's t over {config['seeds']} seeds, {level}.", ""]
+    lines = [
+        f"Intervals: Student's t over {config['seeds']} seeds, {100 * level:.2f} %, that is 95 % corrected for "
+        f"{0.05 / (1 - level):.0f} factors.",
+        "",
+    ]
     lines += table(["changed, all else equal", *(label for label, _ in columns.values())], rows)
-    for where, of in found.items():
+    for where, of in results["overpowering"]["correlations"].items():
         lines += ["", f"Rank correlation of the losses' distance from log 2 with the Fréchet distance {where} runs: "]
         lines[-1] += f"{overpowering.tell(of)}, each over {of['n']} values."
     return lines

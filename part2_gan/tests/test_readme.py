@@ -2,6 +2,7 @@
 
 import math
 import re
+import statistics
 import subprocess
 from pathlib import Path
 
@@ -97,13 +98,26 @@ def sentences():
     at_50 = between(at_50, 1) if len(at_50) > 1 else number(at_50[0], 1)
     yield f"at {told} ({len(distances)} seed{'s' * (len(distances) > 1)}), and 50 epochs at {at_50}"
     yield f"test digits: {dynamics['real']['frechet_distance']:.1f}"
-    effects = load("overpowering", "effects")["effects"]["frechet_distance"]
+    study = load("overpowering", "effects", "correlations", "runs", "config")
+    effects, seeds = study["effects"]["frechet_distance"], range(study["config"]["seeds"])
     times = {
         name: f"{math.exp(of['mean']):.1f} ({' to '.join(f'{math.exp(end):.1f}' for end in of['interval'])})"
         for name, of in effects.items()
     }
     yield f"multiplies the distance by {times['eps']} and simultaneous updates by {times['scheme']}"
     yield f"narrowing D multiplies it by {times['width']}, dropout by {times['dropout']}"
+    yield f"updating G first by {times['g_first']}, and equation (7) as G's loss by {times['loss']}"
+    yield f"({len(seeds)} seeds of 10 epochs"
+    accuracies = [
+        statistics.mean(study["runs"][f"initial_dropout0_{cell}_seed{seed}"][-1]["d_accuracy"] for seed in seeds)
+        for cell in ("eps1e-05", "eps0.8", "eps1e-05_simultaneous", "eps0.8_simultaneous")
+    ]
+    written, eps, simultaneous, both = map(number, accuracies)
+    told = f"{written} as written, {eps} with eps 0.8, {simultaneous} with simultaneous updates and {both} with both"
+    yield f"accuracy after 10 epochs is {told}"
+    found = study["correlations"]["between"]
+    yield f"Between the {found['n']} settings of the study above"
+    yield f"it is {number(found['mean'])} (mean of {len(seeds)} seeds)"
 
     own, seven, own_written, seven_written = (
         [value for epoch in range(10, 51, 10) for value in gradient_ratios(runs[side], loss, epoch).items()]
