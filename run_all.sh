@@ -49,7 +49,7 @@ running=""
 stop() {
     trap - INT TERM HUP
     if [ -n "$running" ]; then kill -TERM "$running" 2> /dev/null && wait "$running" || true; fi
-    echo "run_all.sh: stopped; the same command goes on where it was" >&2
+    echo "run_all.sh: stopped; the same command resumes where it stopped" >&2
     exit "$1"
 }
 trap 'stop 130' INT
@@ -118,12 +118,13 @@ step() { # minutes on two cores, title, folder, arguments of python
 if [ ! -e "$part2/.classifier_is_new" ]; then # the classifier.pt of the repository does not count
     step 1 "The classifier of digits" part2_gan classifier.py "${part2_on_data[@]}" "${train_classifier[@]}"
 fi
+dynamics_minutes=72 compare_minutes=34
 if $deep && ! $quick; then # first the runs of one recipe, then those of both, which draws the figures with all of them
-    step 600 "Ten seeds as published" part2_gan dynamics.py "${part2_on_data[@]}" "${classifier[@]}" --recipes published --seeds 10
-    dynamics=(--seeds 3) compare=(--seeds 10)
+    step 380 "Ten seeds as published" part2_gan dynamics.py "${part2_on_data[@]}" "${classifier[@]}" --recipes published --seeds 10
+    dynamics=(--seeds 3) compare=(--seeds 10) dynamics_minutes=110 compare_minutes=69
 fi
-step 20 "Figure 1: LSTM and RNN on palindromes" part1_lstm compare.py "${part1[@]}" "${compare[@]}"
-step 72 "Figures 2 to 5: training dynamics" \
+step $compare_minutes "Figure 1: LSTM and RNN on palindromes" part1_lstm compare.py "${part1[@]}" "${compare[@]}"
+step $dynamics_minutes "Figures 2 to 5: training dynamics" \
     part2_gan dynamics.py "${part2_on_data[@]}" "${classifier[@]}" "${dynamics[@]}"
 step 1 "Sample quality" part2_gan evaluate.py "${part2_on_data[@]}" "${networks[@]:0:4}" "${quality[@]}"
 step 0 "Figure 6: interpolation" part2_gan interpolate.py "${part2_on_data[@]}" "${networks[@]}"
@@ -135,9 +136,9 @@ if $deep; then
     step 60 "Part 1: optimizers and protocols" part1_lstm -m studies.protocols "${part1[@]}" "${protocols[@]}"
     step 30 "Part 1: long inputs" part1_lstm -m studies.long_inputs "${part1[@]}" "${long_inputs[@]}"
     step 60 "Part 1: repetition" part1_lstm -m studies.repetition "${part1[@]}" "${repetition[@]}"
-    step 3 "Part 1: three digits" part1_lstm -m studies.three_digits "${part1[@]}" "${three_digits[@]}"
-    step 3 "Part 1: gradients and gates" part1_lstm -m studies.gradients "${part1[@]}" "${gradients[@]}"
-    step 140 "Part 2: what makes the discriminator overpower the generator" \
+    step 6 "Part 1: three digits" part1_lstm -m studies.three_digits "${part1[@]}" "${three_digits[@]}"
+    step 7 "Part 1: gradients and gates" part1_lstm -m studies.gradients "${part1[@]}" "${gradients[@]}"
+    step 180 "Part 2: what makes the discriminator overpower the generator" \
         part2_gan -m studies.overpowering "${part2_on_data[@]}" "${classifier[@]}" "${overpowering[@]}"
     step 120 "Part 2: what improves the samples" \
         part2_gan -m studies.recipes "${part2_on_data[@]}" "${classifier[@]}" "${recipes[@]}"
@@ -162,7 +163,7 @@ for i in "${!titles[@]}"; do
     wait "$running" || status=$?
     running=""
     if [ $status -ne 0 ]; then
-        echo "run_all.sh: this step failed, as said above; the same command goes on from here" >&2
+        echo "run_all.sh: this step failed, as said above; the same command resumes here" >&2
         exit $status
     fi
     if [ "$2 $3" = "classifier.py --dataset" ]; then touch "$part2/.classifier_is_new"; fi

@@ -62,7 +62,7 @@ if [ -n "$missing" ]; then
         if grep -qi 'connection\|resolve\|timed out\|no matching distribution\|network' "$log"; then
             fail "pip cannot reach its index; start again when the network is back"
         fi
-        fail "pip could not install $missing; its message stands above"
+        fail "pip could not install $missing; see its message above"
     fi
     rm -f "$log"
 fi

@@ -1,14 +1,14 @@
 """Figures 2 to 5: two discriminators against one generator, as the report published it and as its text describes it.
 
-    python dynamics.py --seeds 3                        # twelve runs of MNIST, hours; continues after a stop
+    python dynamics.py --out-dir mine --seeds 3         # twelve runs of MNIST, hours; continues after a stop
     python dynamics.py --out-dir mine --recipes published --archs balanced --seeds 10
     python dynamics.py --out-dir mine --dataset typeset --limit 6000 --epochs-initial 2 --epochs-balanced 4
-    torchrun --nproc-per-node 4 dynamics.py --seeds 3 --workers 1    # a share of the runs for each process, or machine
+    torchrun --nproc-per-node 4 dynamics.py --out-dir mine --seeds 3    # a share of the runs for each process
 
-    --recipe published    the settings of the code that the report's author published (see gan.py)
-    --recipe written      those of the report's text, torch's defaults and the textbook's updates where it is silent
-    --arch initial        D 784-512-256-1, 50 epochs: figures 2 and 3
-    --arch balanced       D 784-256-128-1 with dropout, 200 epochs: figures 4 and 5
+    --recipes published   the settings of the code that the report's author published (see gan.py)
+    --recipes written     those of the report's text, torch's defaults and the textbook's updates where it is silent
+    --archs initial       D 784-512-256-1, 50 epochs: figures 2 and 3
+    --archs balanced      D 784-256-128-1 with dropout, 200 epochs: figures 4 and 5
 
 Reads the digits, classifier.pt and report_record.json, which holds the losses that the report's author printed.
 Writes, for the chosen --archs and with a panel for each of --recipes:
@@ -24,6 +24,7 @@ dynamics.json knows and that lie there no longer stay in it.
 
 import itertools
 import math
+from collections import Counter
 
 import torch
 from matplotlib.animation import PillowWriter
@@ -87,7 +88,8 @@ def finished_runs(args):
         for arch in args.archs:
             name = f"{recipe}_{arch}_seed"
             paths = (args.out_dir / "dynamics").glob(f"{name}*/result.json")
-            folders = {int(path.parent.name.removeprefix(name)): path.parent for path in paths}
+            seeds = {path.parent.name.removeprefix(name): path.parent for path in paths}
+            folders = {int(seed): folder for seed, folder in seeds.items() if seed.isdigit()}
             for seed, folder in folders.items():
                 options = run_options(args, recipe, arch, seed)
                 runs.check_finished(folder, train.parse_args([str(word) for word in options]))
@@ -311,7 +313,8 @@ def main(argv=None):
         shares = ", ".join(f"{record['share'][column]:.0%} of the {name}'s" for column, name in plots.LOSSES.items())
         print(f"the report's printed losses in the band that {plots.BAND:.0%} of our single batches span: {shares}")
     names = ("recipes", "archs", "epochs_initial", "epochs_balanced", "batch_size", "seed", "dataset", "limit")
-    config = {name: getattr(args, name) for name in names} | {"seeds": max(map(len, found.values()))}
+    seeds = max(Counter(name.split("_seed")[0] for name in entries).values())
+    config = {name: getattr(args, name) for name in names} | {"seeds": seeds}
     data = {"columns": train.HISTORY, "record": record, "real": real, "runs": dict(sorted(entries.items()))}
     utils.save_json(args.out_dir / "dynamics.json", data | {"config": config})
 

@@ -12,6 +12,7 @@ that holds a run of other options is refused. A line names the finished runs tha
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ def parse_args(parser, argv=None, evaluate_every=5, low=1):
     `evaluate_every` is the default of --evaluate-every; with low=0 the study can do without evaluations.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = 1 if utils.process_environment()[2] > 1 else cores  # torchrun's processes are workers already
     count, share = utils.number(int, low=1), utils.number(int, low=low)
     parser.add_argument(
         "--evaluate-every", type=share, default=evaluate_every, help="epochs between two evaluations of the samples"
@@ -79,6 +81,11 @@ def train_all(plan, args):
             futures = [pool.submit(train.train, run, number % workers) for number, run in enumerate(todo)]
             for future in as_completed(futures):  # whichever fails first ends the others
                 future.result()
+        except BrokenProcessPool:
+            message = (
+                "a worker was killed, perhaps for lack of memory; the same command continues with the missing runs"
+            )
+            raise ChildProcessError(message) from None
         finally:
             for worker in multiprocessing.active_children():
                 worker.terminate()
@@ -118,7 +125,9 @@ def load_history(folder):
     """The history of a finished run: a row a step (steps, columns), the columns of train.HISTORY."""
     history = utils.load_tensors(folder / "history.pt", "columns", "rows")
     if tuple(history["columns"]) != train.HISTORY or history["rows"].shape[1:] != (len(train.HISTORY),):
-        raise utils.InputError(f"{folder / 'history.pt'}: its columns are not those of train.py")
+        raise utils.InputError(
+            f"{folder / 'history.pt'}: its columns are not those of train.py; delete its folder to train it again"
+        )
     return history["rows"]
 
 

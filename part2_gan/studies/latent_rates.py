@@ -58,6 +58,8 @@ def parse_args(argv=None):
     dataset.add_data_options(parser)
     latents.add_network_options(parser)
     args = parser.parse_args(argv)
+    if args.checkpoint:
+        parser.error("--checkpoint is of other scripts: here it is --checkpoints, one or several")
     if not args.checkpoints:
         finished = sorted((args.out_dir / "dynamics").glob("*_balanced_seed*/result.json"))
         args.checkpoints = [path.with_name("checkpoint.pt") for path in finished]
@@ -263,6 +265,7 @@ def main(argv=None):
         generator, cnn, config, source = latents.load_networks(args)
         recipe = "published" if config.get("generator", "written") == "published" else "written"
         name = path.resolve().parent.name if path.name == "checkpoint.pt" else path.name
+        name = str(path) if name in generators else name
         entry = {"recipe": recipe, "config": config}
         try:
             groups = latents.group_latents(generator, cnn, (1, 6, 7), args.seed, args.confidence, args.tries)
@@ -287,13 +290,14 @@ def main(argv=None):
     )
     if summary:
         plot(generators, summary, args.figures_dir / "latent_rates.png", source, args.dataset)
+        print(args.figures_dir / "latent_rates.png")
     result = {name: getattr(args, name) for name in ("seed", "count", "tries", "confidence", "dataset")}
     result |= {"generators": generators, "summary": summary, "provenance": utils.provenance(utils.pick_device(args))}
     utils.save_json(args.out_dir / "latent_rates.json", result)
     for recipe, rows in summary.items():
         for row in rows:
             print(f"{RECIPES[recipe][0]}, {row['rate']}: mean {row['mean']:.3f} of {row['n']} generators")
-    print(args.out_dir / "latent_rates.json", args.figures_dir / "latent_rates.png", sep="\n")
+    print(args.out_dir / "latent_rates.json")
 
 
 if __name__ == "__main__":

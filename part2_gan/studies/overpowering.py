@@ -199,7 +199,6 @@ def draw_cells(outcomes, seeds):
         if logarithmic:
             ax.set_xscale("log")
             utils.label_plainly(ax.xaxis)
-            ax.xaxis.set_major_locator(utils.plt.LogLocator(subs=(1, 2, 5)))
         ax.set_xlabel(label)
     names = [", ".join([f"D {c.arch}", f"dropout {c.dropout:g}", *departures(c)]) for c in rows]
     axes[0, 0].set_yticks(range(len(rows)), [name.replace("published", "published G") for name in names])
