@@ -165,7 +165,7 @@ def test_a_signal_ends_the_step(environment, copy, tmp_path, number):
     started.send_signal(number)
     _, errors = started.communicate(timeout=10)
     assert started.returncode == 128 + number
-    assert b"stopped; the same command goes on" in errors
+    assert b"stopped; the same command resumes" in errors
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "step").read_text()), 0)
 
