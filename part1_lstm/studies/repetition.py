@@ -2,7 +2,7 @@
 
     python -m studies.repetition                                     120 runs, about two hours of one core
     python -m studies.repetition --out-dir mine --lengths 15 --sizes 8000 0 --seeds 1 --updates 1000
-    torchrun --nproc-per-node 4 -m studies.repetition --workers 1    a share of the runs for each process
+    torchrun --nproc-per-node 4 -m studies.repetition    a share of the runs for each process
 
 Figure 1 as published compares an LSTM that passes many times over 8,000 palindromes with an RNN that meets each
 palindrome once. Here only the size of the training set varies; batch, optimizer, learning rate and number of updates

@@ -2,7 +2,7 @@
 
     python -m studies.overpowering                # 105 runs of 10 epochs of MNIST; goes on after a stop
     python -m studies.overpowering --seeds 1 --epochs 2 --dataset typeset --limit 6000 --out-dir mine
-    torchrun --nproc-per-node 4 -m studies.overpowering --workers 1
+    torchrun --nproc-per-node 4 -m studies.overpowering
 
 Each seed has 21 cells: runs with the options of `train.py --recipe written`, but for what CELLS gives them. The first
 twelve are update scheme x discriminator x BatchNorm's eps in G. The others swap the two discriminators' dropout, or

@@ -2,7 +2,7 @@
 
     python -m studies.recipes              # both studies on MNIST, about 4 hours of one core; goes on after a stop
     python -m studies.recipes --studies changes --recipes wide best --seeds 1 --out-dir mine
-    torchrun --nproc-per-node 4 -m studies.recipes --workers 1
+    torchrun --nproc-per-node 4 -m studies.recipes
 
     changes   which recipe? All train on the first five sixths of the training digits (50,000), for as many epochs each;
               their samples are compared with the last sixth. The lowest median over the seeds is `chosen`; few epochs

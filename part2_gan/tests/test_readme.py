@@ -124,13 +124,12 @@ def sentences():
         for side in claims.SIDES
         for loss in ("non-saturating", "minimax")
     )
-    pairs = [f"({n} seed{'s' * (n > 1)})" for n in (len(own) // 5, len(own_written) // 5)]
     fallen = int(bad[0].removeprefix("published_balanced_seed"))
     usual, other = ([value for seed, value in own if (seed == fallen) is it] for it in (False, True))
     told = f"{between(usual, 1)} times as large against the initial discriminator as against the balanced one"
     yield f"a norm {told} ({len(usual) // 5} seeds), and {between(other, 1)} times in the third seed"
     seven, own_written, seven_written = ([value for _, value in of] for of in (seven, own_written, seven_written))
-    yield f"it is {between(own_written, 1)} times as large {pairs[1]}"
+    yield f"it is {between(own_written, 1)} times as large ({len(own_written) // 5} seeds)"
     yield f"is {between(seven, 1)} times as large as published, and {between(seven_written, 1)} times as written"
     correlations = {arch: [claims.losses_and_quality(run) for run in runs["published"][arch].values()]
                     for arch in ("initial", "balanced")}  # fmt: skip
