@@ -1,4 +1,4 @@
-"""utils.py on machines that are not like this one, each made by one patch; the same tests in both parts."""
+"""utils.py on machines that are not like this one, each made by one patch; for part 2 too: see .ci/test_twins.py."""
 
 import errno
 import fcntl

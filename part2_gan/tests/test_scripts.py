@@ -1,9 +1,11 @@
-"""Bad options of every script."""
+"""The options of the scripts: bad ones, and where the files go."""
 
 import importlib
+from pathlib import Path
 
 import pytest
 
+import train
 import utils
 
 BAD = [
@@ -41,3 +43,17 @@ def test_bad_options_are_one_line_and_leave_nothing(command, tmp_path, monkeypat
     assert caught.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "results", "figures"),
+    [
+        ("", utils.RESULTS, utils.FIGURES),
+        ("--dataset typeset", utils.RESULTS / "typeset", utils.FIGURES / "typeset"),
+        ("--out-dir mine", Path("mine"), Path("mine")),
+        ("--out-dir mine --figures-dir other --dataset typeset", Path("mine"), Path("other")),
+    ],
+)
+def test_figures_go_where_results_are_sent_to(words, results, figures):
+    args = train.parse_args(words.split())
+    assert (args.out_dir, args.figures_dir) == (results, figures)

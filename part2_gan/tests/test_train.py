@@ -367,15 +367,3 @@ def test_random_states_of_a_device_return_to_whatever_device_there_is(monkeypatc
     assert [state.tolist() for state in states] == [[0, 1, 2, 3]]
     run_folder.set_random_states(run_folder.random_states(torch.device("cpu")), torch.device("mps"))
     assert len(states) == 1
-
-
-def test_a_matmul_precision_without_effect_is_refused(monkeypatch):
-    monkeypatch.setattr(utils, "cpu_abilities", dict)
-    with pytest.raises(utils.InputError, match="--matmul-precision medium has no effect"):
-        utils.matmul_precision("medium", "cpu")
-    assert utils.matmul_precision("auto", "cpu") == "highest"
-    monkeypatch.setattr(utils, "cpu_abilities", lambda: dict.fromkeys(["avx512_bw", "avx512_dq", "avx512_vl"], True))
-    assert utils.matmul_precision("medium", "cpu") == "medium"
-    for maker, chosen in ("AuthenticAMD", "medium"), ("GenuineIntel", "highest"):
-        monkeypatch.setattr(utils, "processor", lambda maker=maker: f"{maker} 9000")
-        assert utils.matmul_precision("auto", "cpu") == chosen
