@@ -3,7 +3,7 @@
 #
 #     bash run_tests.sh                       everything
 #     bash run_tests.sh part1_lstm -k gates   arguments go to pytest; the first may name a folder or a test file
-#     bash run_tests.sh part2_gan -m long     the long forms: kills at random moments, damaged files, odd options
+#     bash run_tests.sh part2_gan -m long     the long forms: torchrun on two nodes, a killed rank
 [ -n "$BASH_VERSION" ] || exec bash "$0" "$@"
 set -eo pipefail
 cd "$(dirname "$(readlink -f "$0")")"

@@ -1,12 +1,11 @@
 """Runs that survive: kills, full disks, two runs in one folder, bad input, several processes.
 
-Processes are forks of this one, which spares them the seconds that importing torch takes. The long forms (random
-moments, command lines, torchrun on two machines) run with -m long.
+Processes are forks of this one, which spares them the seconds that importing torch takes. The long forms (torchrun
+on two machines, a killed rank) run with -m long.
 """
 
 import json
 import os
-import random
 import resource
 import shutil
 import signal
@@ -14,7 +13,6 @@ import socket
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 from unittest import mock
 
@@ -137,31 +135,6 @@ def wait_for(pattern, folder, process):
 # --- killed and resumed ---
 
 
-@pytest.mark.parametrize(("kills", "epochs"), [(4, 40), pytest.param(60, 1000, marks=pytest.mark.long)])
-def test_killed_at_random_moments_and_resumed(tmp_path, kills, epochs):
-    """The kills are so many, and so early, that they meet a run at its start, in its epochs and while it writes."""
-    options = [*TINY, "--epochs", epochs, "--out-dir"]
-    whole, parts, draw, met = tmp_path / "whole", tmp_path / "parts", random.Random(0), []
-    begun = time.perf_counter()
-    assert ended(start(train.main, [*options, whole])) == 0
-    between = 1.4 * (time.perf_counter() - begun) / kills  # on average seven tenths are done after all kills
-
-    def again():
-        resume = ["--resume"] if list(parts.glob("*/checkpoint.pt")) else []
-        return start(train.main, [*options, parts, *resume])
-
-    for _ in range(kills):
-        process = again()
-        time.sleep(draw.random() * between)
-        process.kill()
-        assert ended(process) in (0, -signal.SIGKILL)
-        met.append(epochs_in(parts) if list(parts.glob("*/checkpoint.pt")) else -1)  # none of them damaged
-    assert ended(again()) == 0
-    print(f"{kills} kills survived, up to {between:.2f} s after a start, at the epochs {met} of {epochs}")
-    assert_same_run(whole, parts)
-    assert not list(parts.rglob(".*.tmp.*"))  # what the killed processes left half written
-
-
 def die_in_checkpoint(number, moment):
     """SIGKILL this process while it writes its checkpoint of that number (the first is 1), at one of three moments.
 
@@ -192,15 +165,18 @@ def die_in_checkpoint(number, moment):
     os.replace = lambda old, new: die() if now(new, "renaming") else replace(old, new)
 
 
-@pytest.mark.parametrize(("number", "moment"), [(2, "half"), (3, "written"), (3, "renaming")])
+@pytest.mark.parametrize(("number", "moment"), [(1, "written"), (2, "half"), (3, "written"), (3, "renaming")])
 def test_killed_while_it_writes_a_checkpoint(tmp_path, number, moment):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run_here(whole, "--epochs", "4")
     options = [*TINY, "--epochs", "4", "--out-dir", str(parts)]
     assert ended(start(train.main, options, lambda: die_in_checkpoint(number, moment))) == -signal.SIGKILL
     assert len(list(parts.rglob(".*.tmp.checkpoint.pt"))) == 1
-    assert epochs_in(parts) == number - 2  # number 1 is that before the first epoch
-    run_here(parts, "--epochs", "4", "--resume")
+    if number == 1:  # that before the first epoch
+        run_here(parts, "--epochs", "4")
+    else:
+        assert epochs_in(parts) == number - 2
+        run_here(parts, "--epochs", "4", "--resume")
     assert_same_run(whole, parts)
     assert not list(parts.rglob(".*.tmp.*"))
 
@@ -396,22 +372,6 @@ def test_bad_input(tmp_path, monkeypatch, capsys, main, usual, inputs):
         assert not list(tmp_path.iterdir()), bad
 
 
-@pytest.mark.long
-def test_random_options_never_end_in_a_traceback(capsys):
-    """Options, or one line and exit code 2, for whatever stands on the command line."""
-    words = [*NUMBERS, *BAD_NUMBERS, "--cell", "--lengths", "--resume", "--device", "--out-dir", "--help-me", "--lr="]
-    words += ["-1", "--", "-", "-x", " ", "lstm", "cpu", "1", "0.5", "%s", "{}", "\u2028", "\u00e9", "\u0663", "1_0"]
-    draw = random.Random(0)
-    for number in range(3000):
-        line, code = draw.choices(words, k=draw.randrange(1, 8)), None
-        try:
-            (train.parse_args, compare.parse_args)[number % 2](line)
-        except SystemExit as stop:
-            code = stop.code
-        assert code in (None, 2), line
-        assert len(capsys.readouterr().err.splitlines()) == (code == 2), line
-
-
 class RunsCode:
     """Unpickled without care, it makes a folder."""
 
@@ -478,29 +438,6 @@ def test_bad_checkpoint(tmp_path, capsys, stopped_run, spoil):
     assert (code, error.count("\n")) == (2, 1)
     assert told in error
     assert snapshot(tmp_path) == before
-
-
-@pytest.mark.long
-def test_flipped_bits_are_refused_or_harmless(tmp_path, stopped_run):
-    """Anywhere in the file, and at two places that torch.load passes over: a weight, and the flag `is a folder`."""
-    path, whole = tmp_path / "run" / "checkpoint.pt", state(stopped_run)
-    path.parent.mkdir()
-    shutil.copy(checkpoint_in(stopped_run), path)
-    good = path.read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
-        places = [(good.index(archive.read(largest)), 4), (archive.start_dir + 38, 4)]
-    draw, refused = random.Random(0), []
-    places += [(draw.randrange(len(good)), draw.randrange(8)) for _ in range(1000)]
-    for place, bit in places:
-        bad = bytearray(good)
-        bad[place] ^= 1 << bit
-        path.write_bytes(bad)
-        try:
-            assert same(state(tmp_path), whole), (place, bit)
-        except utils.InputError:
-            refused.append((place, bit))
-    assert refused[:2] == places[:2]
 
 
 # --- more than one process ---
