@@ -1,4 +1,4 @@
-"""The fast forms against the equations: outputs, states, gradients and training; the LSTM's reuse of memory."""
+"""The fast forms against the equations: outputs, states and gradients; the LSTM's reuse of memory."""
 
 import copy
 import threading
@@ -6,10 +6,9 @@ import threading
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.func import functional_call
 
 from cells import CELLS
-from fast_lstm import FREE, FastLSTM
+from fast_lstm import FREE
 
 
 def pair(cell="lstm", hidden=32):
@@ -20,8 +19,8 @@ def pair(cell="lstm", hidden=32):
     return model, fast
 
 
-def digits_of(batch, time, below=10, seed=1):
-    return torch.randint(below, (batch, time), generator=torch.Generator().manual_seed(seed))
+def digits_of(batch, time, seed=1):
+    return torch.randint(10, (batch, time), generator=torch.Generator().manual_seed(seed))
 
 
 def gradients(loss, model, **options):
@@ -68,28 +67,6 @@ def test_outputs_states_and_gradients_equal_the_equations(cell, batch, time):
     with torch.no_grad():
         assert_near(fast(digits), model(digits))
         assert_near(states_of(fast, digits), expected)
-
-
-@pytest.mark.parametrize("cell", ["lstm", "rnn"])
-@pytest.mark.parametrize("every", [False, True])
-def test_gradients_equal_finite_differences(cell, every):
-    torch.manual_seed(0)
-    model = CELLS[cell].fast(input_size=4, hidden_size=3, num_classes=4).double()
-    names, values = zip(*((n, p) for n, p in model.named_parameters() if not (every and "W_ph" in n)), strict=True)
-    digits = digits_of(batch=2, time=4, below=4)
-
-    class Called(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = model
-
-        def forward(self):
-            return self.model.states(digits) if every else self.model(digits)
-
-    def outputs(*parameters):
-        return functional_call(Called(), {f"model.{n}": p for n, p in zip(names, parameters, strict=True)}, ())
-
-    assert torch.autograd.gradcheck(outputs, values)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "rnn"])
@@ -191,22 +168,6 @@ def test_a_copy_and_frozen_weights():
             assert_near([found.grad], [expected.grad])
 
 
-@pytest.mark.parametrize("cell", ["lstm", "rnn"])
-def test_training_gives_the_same_losses(cell):
-    losses = []
-    for model in pair(cell):
-        optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3)
-        losses.append([])
-        for seed in range(12):
-            loss = last_loss(model, digits_of(16 if seed % 4 else 9, 10, seed=seed))
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            losses[-1].append(loss.item())
-    torch.testing.assert_close(losses[1], losses[0], rtol=0, atol=1e-4)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 @pytest.mark.parametrize("cell", ["lstm", "rnn"])
 def test_equal_on_a_gpu(cell):
@@ -224,9 +185,3 @@ def test_the_incoming_gradient_is_left_as_it_is(cell):
     incoming = torch.ones_like(last)
     torch.autograd.grad(last, [next(fast.parameters())], incoming)
     assert torch.equal(incoming, torch.ones_like(last))
-
-
-def test_state_dict_serves_both():
-    model, fast = pair()
-    assert isinstance(fast, FastLSTM)
-    assert list(fast.state_dict()) == list(model.state_dict())
