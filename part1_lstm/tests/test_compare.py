@@ -8,7 +8,6 @@ import compare
 import sweep
 import train
 from run_folder import settings
-from utils import InputError
 
 TINY = ["--lengths", "3", "8", "--seeds", "1", "--hidden-size", "4", "--total-len", "60", "--workers", "1"]
 TINY += ["--updates", "100"]
@@ -98,9 +97,3 @@ def test_summary():
 def test_wilson_interval_against_published_values(successes, count, low, high):
     """All but the first two: Newcombe 1998, Two-sided confidence intervals for the single proportion, table I."""
     assert sweep.wilson(successes, count) == pytest.approx((low, high), abs=5e-5)
-
-
-def test_lengths_that_leave_a_split_empty_are_refused_before_any_run(tmp_path):
-    with pytest.raises(InputError, match="--train-portion"):
-        compare.main(["--lengths", "25", "1", "--train-portion", "0.99", "--out-dir", str(tmp_path)])
-    assert not list(tmp_path.iterdir())

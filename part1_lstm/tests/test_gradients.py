@@ -178,8 +178,3 @@ def test_answer_counts_where_it_vanishes():
     (sentence,) = gradients.answer(rows, 9)
     assert sentence.startswith("Untrained, 9 steps: ")
     assert sentence.endswith("in 1 of 2 (LSTM), 2 of 3 (RNN).")
-
-
-def test_median_and_range():
-    assert sweep.median_and_range([3.0, 1.0, 2.0]) == {"median": 2.0, "min": 1.0, "max": 3.0}
-    assert sweep.median_and_range([3.0, None]) is None

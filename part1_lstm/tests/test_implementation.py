@@ -8,11 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from conftest import fork
 
 import cells
-import compare
 import train
 import utils
 
@@ -123,30 +121,6 @@ def test_the_gru_of_the_readme_as_third_cell(copy):
     assert code == 0, out
     assert "1 of the finished runs come from other code" in out
     assert "5 of 5 runs will be trained" in out
-
-
-def test_figure_1_draws_every_cell(tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setitem(cells.CELLS, "third", cells.Cell(torch.nn.GRU, None, "third cell", "#009E73"))
-    monkeypatch.setattr(utils, "save_figure", lambda figure, *_: drawn.append(figure))
-    args = compare.parse_args(["--lengths", "3", "7", "--seeds", "1"])
-    keys = {"best_val_accuracy", "val_accuracy", "test_accuracy", "epochs", "updates", "updates_to_99", "seconds"}
-    runs = [
-        {
-            "side": "written",
-            "cell": cell,
-            "input_length": n,
-            "seed": 0,
-            "accuracy": 1.0,
-            "reached": True,
-            **dict.fromkeys(keys, 1),
-        }
-        for cell in cells.CELLS
-        for n in args.lengths
-    ]
-    compare.plot(runs, compare.summarise(runs, ("side", "cell", "input_length")), args, tmp_path / "figure.png")
-    labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
-    assert {"LSTM, median", "vanilla RNN, median", "third cell, median"} <= set(labels)
 
 
 def test_a_matmul_precision_without_effect_is_refused(monkeypatch):

@@ -19,6 +19,7 @@ from unittest import mock
 import pytest
 import torch
 from conftest import fork
+from test_train import same
 
 import benchmark
 import compare
@@ -77,12 +78,6 @@ def script(capsys, main, *options):
         except SystemExit as stop:
             code = stop.code
     return code, capsys.readouterr().err
-
-
-def same(a, b):
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
 def planned(*options):
@@ -355,7 +350,7 @@ BAD_COMPARE += [["--seeds", "1001"], ["--workers", "0"], ["--train-portion", "0.
         (compare.main, SWEEP, BAD[-11:] + BAD_COMPARE),
         (protocols.main, SWEEP, [["--updates", "150"], ["--optimizer", "adam"], ["--total-len", "1"]]),
         (long_inputs.main, SWEEP, [["--far-lengths", "1001"], ["--forget-biases", "nan"], ["--far-epochs", "0"]]),
-        (three_digits.main, [], [["--updates", "50"], ["--seeds", "0"]]),
+        (three_digits.main, [], [["--updates", "50"], ["--updates", "102"], ["--seeds", "0"]]),
         (gradients.main, [], [["--input-length", "1"], ["--train-length"], ["--forget-bias", "x"]]),
         (sweep_speed.main, [], [["--rounds", "0"], ["--figures-dir", "x"]]),
         (benchmark.main, [], [["--lengths", "0"], ["--memory-of", "all"]]),
