@@ -20,18 +20,6 @@ torch.set_num_threads(1)
 TYPESET = ["--dataset", "typeset", "--threads", "1"]
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "long: the long form of a test, minutes; run with -m long")
-
-
-def pytest_collection_modifyitems(config, items):
-    """Leave out the long forms unless they are asked for with -m."""
-    if "long" not in config.option.markexpr:
-        for item in items:
-            if "long" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="long form: -m long"))
-
-
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A folder with a classifier of typeset digits, classifier.pt, a small run, run/, its generator, generator.pt."""
