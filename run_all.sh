@@ -146,10 +146,6 @@ fi
 step 0 "Part 1: the report's claims" part1_lstm report.py "${part1[@]}"
 step 0 "Part 2: the report's claims" part2_gan report.py "${part2_on_data[@]}"
 
-for old in "$part2"/{balanced,initial,grid,study.json,latent_study.json}; do
-    if [ -e "$old" ]; then echo "run_all.sh: $old is of an earlier version and not used any more; it can be deleted"; fi
-done
-
 times=()
 for i in "${!titles[@]}"; do
     left=0 start=$SECONDS

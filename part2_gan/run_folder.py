@@ -37,11 +37,7 @@ def check_config(folder, found, wanted, but=()):
 
     Entries named in `but` may differ.
     """
-    if not isinstance(found, dict) or "scheme" not in found:
-        raise utils.InputError(
-            f"{folder}: an earlier version of train.py trained this run, with other code, and it cannot be used; move "
-            "it away, or name another folder"
-        )
+    found = found if isinstance(found, dict) else {}
     for name in wanted.keys() - {*but}:
         if found.get(name) != wanted[name]:
             raise utils.InputError(

@@ -298,7 +298,7 @@ def test_resume_is_as_if_never_stopped(trained, tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("no_pictures")
 def test_resume_refuses_what_contradicts(tmp_path):
-    """Another option, other images, another number of processes, a run of the earlier training code, no run at all."""
+    """Another option, other images, another number of processes, no run at all."""
     run_of(tmp_path, "--epochs", "1")
     (tmp_path / "run" / "result.json").unlink()  # as if stopped before its end
     with pytest.raises(utils.InputError, match=r"lr 0.0002, not 0.1; .*--restart"):
@@ -311,11 +311,6 @@ def test_resume_refuses_what_contradicts(tmp_path):
         utils.save_checkpoint(tmp_path / "run" / "checkpoint.pt", changed)
         with pytest.raises(utils.InputError, match=f"has {name} {value}, not"):
             run_of(tmp_path, "--epochs", "1", "--resume")
-    del good["config"]["scheme"], good["config"]["generator"]
-    utils.save_checkpoint(tmp_path / "run" / "checkpoint.pt", good)
-    with pytest.raises(utils.InputError, match="an earlier version of train.py"):
-        run_of(tmp_path, "--epochs", "1", "--resume")
-    assert load_generator(tmp_path / "run" / "checkpoint.pt", "cpu")[1]["epochs"] == 1
 
 
 @pytest.mark.usefixtures("no_pictures")
