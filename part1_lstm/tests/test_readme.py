@@ -3,7 +3,6 @@
 import math
 import re
 import statistics
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,26 +14,7 @@ README = (PART / "README.md").read_text()
 # Numbers that are settings, not results: lengths, epochs, sizes of data, names of things.
 SETTINGS = {"1", "3", "4", "5", "6", "7", "8,000", "15", "19", "20", "25", "30", "35", "40", "50", "75", "95", "99"}
 SETTINGS |= {"100", "200", "500", "1,000", "2,000", "10,000", "64,000", "128"}
-
-
-def as_committed():
-    """Whether the results are here, and as they were committed: runs of one's own may change them."""
-    names = [
-        "compare",
-        "repetition",
-        "protocols",
-        "long_inputs",
-        "three_digits",
-        "gradients",
-        "benchmark",
-        "sweep_speed",
-    ]
-    paths = [utils.RESULTS / f"{name}.json" for name in names]
-    command = ["git", "-C", str(PART), "diff", "--quiet", "HEAD", "--", *map(str, paths)]
-    return all(path.exists() for path in paths) and subprocess.run(command, capture_output=True).returncode == 0
-
-
-pytestmark = pytest.mark.skipif(not as_committed(), reason="the results here are not those of the repository")
+pytestmark = pytest.mark.usefixtures("committed")
 
 
 def load(name, *keys):

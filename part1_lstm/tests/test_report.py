@@ -1,7 +1,5 @@
 """The statements of the report: their rules on planted results, the verdicts, and the committed ones."""
 
-import subprocess
-
 import pytest
 
 import claims
@@ -209,15 +207,8 @@ def test_report_file_agrees_with_what_was_published(tmp_path, capsys):
     assert "| 25 | 0.500 (0/5) | 1.000 (5/5) | 0.500 (0/5) | 1.000 (5/5) |" in text
 
 
-def committed():
-    """The committed results; the test is skipped where those here are others."""
-    command = ["git", "-C", str(utils.HERE), "diff", "--quiet", "HEAD", "--", str(utils.RESULTS)]
-    if not (utils.RESULTS / "published.json").exists() or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("the results here are not those of the repository")
-    return report.load(utils.RESULTS)
-
-
+@pytest.mark.usefixtures("committed")
 def test_committed_claims_follow_from_committed_results():
-    counted = claims.count(committed())
+    counted = claims.count(report.load(utils.RESULTS))
     assert counted == utils.load_json(utils.RESULTS / "claims.json", "claims")["claims"]
     assert report.agreement(counted, utils.load_json(utils.RESULTS / "published.json", "claims")["claims"])[1:] == []

@@ -3,7 +3,6 @@
 import math
 import re
 import statistics
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,7 @@ README = (PART / "README.md").read_text()
 # Numbers that are settings or the report's own, not our results: widths, epochs, lengths, digits, names of things.
 SETTINGS = {"0", "0.4", "0.8", "0.96", "1", "1.2", "1.8", "1e-5", "2", "3", "4", "6", "7", "8", "9", "10", "14", "25"}
 SETTINGS |= {"50", "60", "95", "100", "200", "469", "784-512-256-1", "784-256-128-1", "-1", "5,000", "10,000"}
-
-
-def as_committed():
-    """Whether the results are here, and as they were committed: runs of one's own may change them."""
-    command = ["git", "-C", str(PART), "diff", "--quiet", "HEAD", "--", str(utils.RESULTS)]
-    there = (utils.RESULTS / "latent_rates.json").exists()
-    return there and subprocess.run(command, capture_output=True).returncode == 0
-
-
-pytestmark = pytest.mark.skipif(not as_committed(), reason="the results here are not those of the repository")
+pytestmark = pytest.mark.usefixtures("committed")
 
 
 def load(name, *keys):
