@@ -56,10 +56,9 @@ def parse_args(argv=None):
     confidence = utils.number(float, low=0, high=1)
     parser.add_argument("--confidence", type=confidence, default=0.999, help="of a latent's classification")
     dataset.add_data_options(parser)
-    latents.add_network_options(parser)
+    parser.add_argument("--classifier", type=Path, help="the classifier (default: the one in the repository)")
+    utils.add_common_options(parser)
     args = parser.parse_args(argv)
-    if args.checkpoint:
-        parser.error("--checkpoint is of other scripts: here it is --checkpoints, one or several")
     if not args.checkpoints:
         finished = sorted((args.out_dir / "dynamics").glob("*_balanced_seed*/result.json"))
         args.checkpoints = [path.with_name("checkpoint.pt") for path in finished]
