@@ -111,9 +111,10 @@ def plot(runs, summary, args, path):
     both[1].scatter([], [], edgecolor="0.4", label="the same run, palindromes of neither split", **HOLLOW)
     if any(row["success_rate"] < 1 for row in summary):
         both[1].scatter([], [], label="runs that succeeded, if not all", **plots.FRACTION)
-    found = dict(zip(*reversed([axes.get_legend_handles_labels() for axes in both][0]), strict=True))
+    found = {}  # handles by label
     for axes in both:
-        found |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        handles, labels = axes.get_legend_handles_labels()
+        found |= dict(zip(labels, handles, strict=True))
     figure.legend(found.values(), found, loc="outside upper center", ncols=4, fontsize=9)  # inside, it would hide runs
     source = f"{plots.seeds_text(args.seed, args.seeds)}, {args.optimizer}, {plots.source_text(args)}; as published "
     source += f"the LSTM stops at {PUBLISHED['lstm']['stop_at']:g}, the RNN has {args.updates} updates on fresh batches"
