@@ -117,7 +117,7 @@ def sentences():
     fallen = int(bad[0].removeprefix("published_balanced_seed"))
     usual, other = ([value for seed, value in own if (seed == fallen) is it] for it in (False, True))
     told = f"{between(usual, 1)} times as large against the initial discriminator as against the balanced one"
-    yield f"a norm {told} ({len(usual) // 5} seeds), and {between(other, 1)} times in the third seed"
+    yield f"a norm {told} ({len(usual) // 5} seeds), and {between(other, 1)} times where the balanced run collapsed"
     seven, own_written, seven_written = ([value for _, value in of] for of in (seven, own_written, seven_written))
     yield f"it is {between(own_written, 1)} times as large ({len(own_written) // 5} seeds)"
     yield f"is {between(seven, 1)} times as large as published, and {between(seven_written, 1)} times as written"
