@@ -121,7 +121,7 @@ fi
 dynamics_minutes=72 compare_minutes=34
 if $deep && ! $quick; then # first the runs of one recipe, then those of both, which draws the figures with all of them
     step 380 "Ten seeds as published" part2_gan dynamics.py "${part2_on_data[@]}" "${classifier[@]}" --recipes published --seeds 10
-    dynamics=(--seeds 3) compare=(--seeds 10) dynamics_minutes=110 compare_minutes=69
+    dynamics=(--seeds 5) compare=(--seeds 10) dynamics_minutes=183 compare_minutes=69
 fi
 step $compare_minutes "Figure 1: LSTM and RNN on palindromes" part1_lstm compare.py "${part1[@]}" "${compare[@]}"
 step $dynamics_minutes "Figures 2 to 5: training dynamics" \
