@@ -188,7 +188,7 @@ def speed(results):
                 peaks.append([variant, *(f"{row['peak_mib']:.0f}" for row in values)])
     head = [f"{length} digits" for length in lengths]
     lines = [f"Measured on {where['processor']}, torch {where['torch']}.", ""]
-    lines += table(["milliseconds per step (times nn.LSTM's)", *head], times)
+    lines += table(["milliseconds per step (median over rounds of the ratio to nn.LSTM's)", *head], times)
     return lines + (["", *table(["peak MiB", *head], peaks)] if peaks else [])
 
 

@@ -201,7 +201,10 @@ def factors(results):
 
 
 def recipes(results):
-    """The recipes at equal epochs, on digits held out from their training, and those to their end, on test digits."""
+    """The recipes at equal epochs, and those to their end, on test digits.
+
+    Results of earlier versions, which name no held-out digits, compare the former with the test digits too.
+    """
     lines = []
     if found := results["recipes"].get("changes"):
         rows = []
@@ -209,7 +212,9 @@ def recipes(results):
             values = entry["at_end"]["frechet_distance"]
             distances = ", ".join(f"{value:.1f}" for value in values["seeds"])
             rows.append([entry["what"], f"{values['median']:.1f}", distances])
-        head = ["recipe", f"Fréchet distance after {found['config']['epochs']} epochs, median", "every seed"]
+        digits = f"{found['held_out']:,} held-out" if "held_out" in found else "the test"
+        what = f"Fréchet distance from {digits} digits after {found['config']['epochs']} epochs, median"
+        head = ["recipe", what, "every seed"]
         lines += [*table(head, rows), ""]
     found = results["recipes"].get("final", {})
     if floor := found.get("floor"):
@@ -235,8 +240,10 @@ def speed(results):
         rows[-1].append("" if values[0]["peak_mib"] is None else f"{values[0]['peak_mib']:.0f}")
     head = [f"{arch} D, {threads} thread{'s' * (threads > 1)}" for arch, threads in columns]
     where = found["provenance"]
-    told = "Milliseconds per step (in brackets: times as fast as the usual script); peak MiB of the first column. "
-    told += f"Each line keeps the changes of the lines above, train.py's options apart. {where['processor']}, "
+    told = (
+        "Milliseconds per step (in brackets: times as fast as the usual script, median over rounds); peak MiB of the "
+    )
+    told += f"first column. Each line keeps the changes of the lines above, train.py's options apart. {where['processor']}, "
     return [f"{told}torch {where['torch']}.", "", *table(["", *head, "peak MiB"], rows)]
 
 
@@ -254,11 +261,11 @@ SECTIONS = [
      "sums: a dot for each generator, filled as the CNN classifies, hollow as the MLP does.", latent_rates,
      "latent_rates"),
     ("What makes the discriminator overpower the generator", ["overpowering", "overpowering_curves",
-     "losses_and_quality", "minimax"], "studies/overpowering.py", "Each factor varied by itself: mean change (with x: "
-     "its factor) and interval.", factors, "overpowering"),
+     "losses_and_quality", "minimax"], "studies/overpowering.py", "Mean change (with x: its factor) over all pairs of cells "
+     "that differ in the factor alone, and interval.", factors, "overpowering"),
     ("What improves the samples", ["recipes", "recipes_best"], "studies/recipes.py", "First figure: one change at a "
-     "time, at equal epochs, compared with digits held out from training. Second: --recipe best and the report's, to "
-     "their end, compared with the test digits.", recipes, "recipes"),
+     "time, at equal epochs. Second: --recipe best and the report's, to their end, compared with the test digits.",
+     recipes, "recipes"),
     ("Speed", [], "benchmark.py", "A training step.", speed, "benchmark"),
 ]  # fmt: skip
 

@@ -120,7 +120,7 @@ def sentences():
     yield f"a norm {told} ({len(usual) // 5} seeds), and {between(other, 1)} times where the balanced run collapsed"
     seven, own_written, seven_written = ([value for _, value in of] for of in (seven, own_written, seven_written))
     yield f"it is {between(own_written, 1)} times as large ({len(own_written) // 5} seeds)"
-    yield f"is {between(seven, 1)} times as large as published, and {between(seven_written, 1)} times as written"
+    yield f"as published it is {between(seven, 1)} times as large, and as written {between(seven_written, 1)} times"
     correlations = {arch: [claims.losses_and_quality(run) for run in runs["published"][arch].values()]
                     for arch in ("initial", "balanced")}  # fmt: skip
     yield f"the Fréchet distance is {between(correlations['balanced'])} ({len(correlations['balanced'])} seeds)"
