@@ -240,10 +240,9 @@ def speed(results):
         rows[-1].append("" if values[0]["peak_mib"] is None else f"{values[0]['peak_mib']:.0f}")
     head = [f"{arch} D, {threads} thread{'s' * (threads > 1)}" for arch, threads in columns]
     where = found["provenance"]
-    told = (
-        "Milliseconds per step (in brackets: times as fast as the usual script, median over rounds); peak MiB of the "
-    )
-    told += f"first column. Each line keeps the changes of the lines above, train.py's options apart. {where['processor']}, "
+    told = "Milliseconds per step (in brackets: times as fast as the usual script, median over rounds); peak MiB of "
+    told += "the first column. Each line keeps the changes of the lines above, train.py's options apart. "
+    told += f"{where['processor']}, "
     return [f"{told}torch {where['torch']}.", "", *table(["", *head, "peak MiB"], rows)]
 
 
@@ -261,8 +260,8 @@ SECTIONS = [
      "sums: a dot for each generator, filled as the CNN classifies, hollow as the MLP does.", latent_rates,
      "latent_rates"),
     ("What makes the discriminator overpower the generator", ["overpowering", "overpowering_curves",
-     "losses_and_quality", "minimax"], "studies/overpowering.py", "Mean change (with x: its factor) over all pairs of cells "
-     "that differ in the factor alone, and interval.", factors, "overpowering"),
+     "losses_and_quality", "minimax"], "studies/overpowering.py", "Mean change (with x: its factor) over all pairs of "
+     "cells that differ in the factor alone, and interval.", factors, "overpowering"),
     ("What improves the samples", ["recipes", "recipes_best"], "studies/recipes.py", "First figure: one change at a "
      "time, at equal epochs. Second: --recipe best and the report's, to their end, compared with the test digits.",
      recipes, "recipes"),
