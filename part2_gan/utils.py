@@ -414,8 +414,9 @@ def save_figure(figure, path, source, data):
 
 
 def label_plainly(axis):
-    """Label a logarithmic axis of one or two decades, axes.yaxis say, with 200 and not 2 x 10^2."""
-    axis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
+    """Label a logarithmic axis of one to three decades, axes.yaxis say, with 200 and not 2 x 10^2."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(plt.LogLocator(subs=(1, 2, 5) if high < 50 * low else (1, 3)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(plt.NullLocator())
 

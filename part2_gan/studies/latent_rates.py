@@ -243,7 +243,8 @@ def plot(generators, summary, path, source, data):
                 label = f"{title}, {name.upper()}" if y == 0 and own else None
                 ax.scatter(values, [y + side] * len(own), s=22, facecolor=face, edgecolor=colour, lw=0.8, label=label)
             if own and summary[recipe][y]["interval"]:
-                ax.plot(summary[recipe][y]["interval"], [y + side] * 2, color=colour, lw=5, alpha=0.25)
+                ends = [min(max(end, 0), 1) for end in summary[recipe][y]["interval"]]  # of a share
+                ax.plot(ends, [y + side] * 2, color=colour, lw=5, alpha=0.25)
     labels = [label for label, _ in ROWS]
     ax.set(xlim=(-0.02, 1.02), xlabel="share", yticks=range(len(labels)), yticklabels=labels)
     ax.invert_yaxis()
