@@ -3,6 +3,7 @@
 import pytest
 
 import claims
+import metrics
 import report
 import utils
 
@@ -94,6 +95,10 @@ def test_a_share_counts_as_larger_from_two_standard_errors_on():
 )
 def test_verdict_is_that_of_the_interval_and_of_no_single_unit(k, n, wanted):
     assert claims.verdict(k, n) == wanted
+    if wanted != "open":
+        for left_out in {min(k, 1), 0} if k < n else {1}:
+            low, high = metrics.wilson(k - left_out, n - 1)
+            assert low > 0.5 if wanted == "holds" else high < 0.5
     assert claims.verdict(0, 0) is None
 
 
