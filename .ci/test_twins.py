@@ -4,7 +4,8 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BY_DESIGN = {"add_common_options", "choose_folders", "save_figure"}  # part 2 has more than one data set
+# Part 2 has more than one data set.
+BY_DESIGN = {"add_common_options", "add_folder_options", "choose_folders", "save_figure"}
 ONLY_IN_PART_2 = {"TITLES", "subfolder", "label_plainly"}
 
 

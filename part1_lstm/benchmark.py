@@ -165,6 +165,7 @@ def measure_memory(variant, length, args, device):
         return None
     options = {"batch-size": args.batch_size, "hidden-size": args.hidden_size, "seed": args.seed}
     options |= {"device": device.type, "threads": torch.get_num_threads(), "lengths": length, "memory-of": variant}
+    options["matmul-precision"] = args.matmul_precision
     command = [sys.executable, __file__] + [f"--{name}={value}" for name, value in options.items()]
     answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode:

@@ -1,20 +1,25 @@
 """The report's statements about the LSTM as rules, and in how many runs or seeds each is true.
 
+*As published* means the settings of the report's code: the LSTM trains on 8,000 palindromes until 99.9 % validation
+accuracy, the RNN on 2,000 batches of fresh ones. *As written* means the protocol of its text: 8,000 palindromes, until
+99 % or for 100 epochs. The text names no protocol for the RNN; here it gets the same.
+
 A rule is true or false of one unit: a training run, or a seed with its runs of all lengths. A statement *holds* if the
 95 % Wilson interval of the share of units for which its rule is true lies above one half, and *does not hold* if it
-lies below. Otherwise, or if leaving out any one unit or any one seed would change the verdict, the table shows the
-count alone. After the count comes the number that decides: every unit's, or the median of more than five units.
+lies below. Otherwise, or if leaving out any one unit or any one seed would change the verdict, or moving a limit of
+ours by a tenth (a share by a tenth of its distance from 0 or 1), the table shows the count alone, and so it does where
+a rule cannot decide its sentence. After the count stand the measured values: up to five units' own, else their median.
 Accuracy as published is the report's measure: the LSTM's best validation accuracy, the RNN's mean training accuracy
 over its last 100 batches. As written it is the accuracy at the end of training, on 10,000 palindromes of neither split
 or, up to 7 digits, where none are left, on the validation palindromes. Figure 1's runs fill both columns; the studies'
-runs fill *as written* only, except the repetition study's RNN on fresh batches. Limits such as 0.1 are ours; the
-numbers show how near they are. Only the report's own words and numbers are typed in.
+runs fill *as written* only, except the repetition study's runs on fresh batches. Limits such as 0.1 are ours; the
+values show how near they are. Results of settings other than a rule names are not counted.
 """
 
 import functools
 import math
-import operator
 import statistics
+from operator import eq, ge, gt, itemgetter, le, lt
 from typing import NamedTuple
 
 import sweep
@@ -24,12 +29,36 @@ SIDES = ("published", "written")
 VANISHED = 1000  # the gradient norm at the last step over that at the first
 
 
+def vanished(ratio):
+    """Whether the gradient with respect to h at the first step is below a thousandth of that at the last.
+
+    `ratio` is that at the last over that at the first, None where nothing is left at the first.
+    """
+    return ratio is None or ratio > VANISHED
+
+
+class Rule(NamedTuple):
+    """True of a number if compare(number, limit); `ours`: whether the limit is ours, not the report's or natural."""
+
+    compare: object
+    limit: float
+    ours: bool = True
+
+    def __call__(self, number):
+        return self.compare(number, self.limit)
+
+    def limits(self):
+        """The limit and, if it is ours, one a tenth lower and one higher; a share moves by a tenth of what is left."""
+        reach = min(self.limit, 1 - self.limit) if 0 < self.limit < 1 else abs(self.limit)
+        return [self.limit + step * reach for step in ((0, -0.1, 0.1) if self.ours else (0,))]
+
+
 class Claim(NamedTuple):
     """A statement of the report: its words, the rule in words, the unit, and what is measured.
 
     `measure(results, side)` gives a pair of seed and number for each unit, the number None where the rule does not
-    apply, and `holds(number)` is the rule. `rule` and `record`, the report's own number, are words or functions of the
-    results. A claim without `measure` states what was built.
+    apply, and `holds` is the Rule. `rule` and `record`, the report's own number, are words or functions of the results.
+    A claim without `measure` states what was built. One that `decides` nothing has a count and no verdict.
     """
 
     id: str
@@ -37,8 +66,9 @@ class Claim(NamedTuple):
     rule: object
     unit: str
     measure: object = None
-    holds: object = None
+    holds: Rule = None
     record: object = None
+    decides: bool = True
 
 
 def verdict(units):
@@ -79,7 +109,7 @@ def accuracy(run):
     return run["val_accuracy"] if run["test_accuracy"] is None else run["test_accuracy"]
 
 
-best = operator.itemgetter("best_val_accuracy")
+best = itemgetter("best_val_accuracy")
 
 
 def epochs(run):
@@ -116,7 +146,7 @@ def lead(mean, low=0, high=1000):
 DATA_AND_UPDATES = {"published": (0, 2000), "written": (8000, 6300)}
 
 
-def gradient_ratios(cell, failed, sides=SIDES):
+def gradient_ratios(cell, failed):
     """The gradient ratio at the end of the repetition study's runs of a cell, from LONG digits on.
 
     The end is 99 % or figure 1's number of updates. failed: only runs that had (or had not) failed to reach 99 % by
@@ -126,7 +156,7 @@ def gradient_ratios(cell, failed, sides=SIDES):
     def measure(results, side):
         size, budget = DATA_AND_UPDATES[side]
         pairs = []
-        for run in results["repetition"]["runs"] if side in sides else []:
+        for run in results["repetition"]["runs"]:
             if (run["cell"], run["size"]) != (cell, size) or run["input_length"] < LONG:
                 continue
             if failed in (None, (run["updates_to_99"] or math.inf) > budget):
@@ -145,20 +175,23 @@ def at_the_end(times):
         lengths = sorted({run["input_length"] for run in runs if run["input_length"] >= LONG})
         return (
             f"at {', '.join(map(str, lengths)) or f'{LONG} or more'} digits the gradient at the last step is {times} "
-            f"{VANISHED:,} times that at the first when training ends: at 99 % on unseen palindromes, or after 2,000 "
-            "updates on fresh batches (as published) or 6,300 on 8,000 palindromes (as written)"
+            f"{VANISHED:,} times that at the first when a run reaches 99 % on unseen palindromes, else at the last "
+            "measurement (one every 500 updates) within 2,000 updates on fresh batches (as published) or 6,300 on "
+            "8,000 palindromes (as written)"
         )
 
     return rule
 
 
 def network(name, trained, value):
-    """The measure `value(run)` over the runs of a network in gradients.json, before or after training."""
+    """The measure `value(run)` over the runs of a network in gradients.json, untrained or trained on 25 digits."""
 
     def measure(results, side):
-        runs = results["gradients"]["runs"] if side == "written" else []
+        found = results["gradients"]
         return [
-            (run["seed"], value(run)) for run in runs if run["network"] == name and bool(run["trained_on"]) == trained
+            (run["seed"], value(run))
+            for run in (found["runs"] if side == "written" and found["config"]["input_length"] == 100 else [])
+            if (run["network"], run["trained_on"]) == (name, 25 if trained else None)
         ]
 
     return measure
@@ -191,7 +224,8 @@ def three_digits(value):
                 math.inf if (entry := rows[network][name]["seeds"][n]) is None else entry for name in names
             ]
 
-        return [(n, value(seed_of(n))) for n in range(found["config"]["seeds"] if side == "written" else 0)]
+        counted = side == "written" and found["config"]["updates"] == 500
+        return [(n, value(seed_of(n))) for n in range(found["config"]["seeds"] if counted else 0)]
 
     return measure
 
@@ -203,12 +237,12 @@ def gained(of):
 
 
 def long_inputs(results, side):
-    """The accuracy of the plain LSTM's runs on inputs longer than the report's, at lengths that had all epochs."""
-    found = results["long_inputs"]
+    """The accuracy of the plain LSTM's runs at 35 and 50 digits, longer inputs than the report's."""
+    found, lengths = results["long_inputs"], {35, 50}
     return [
         (run["seed"], accuracy(run))
-        for run in (found["runs"] if side == "written" else [])
-        if (run["cell"], run["forget_bias"]) == ("lstm", None) and run["input_length"] in found["config"]["lengths"]
+        for run in (found["runs"] if side == "written" and lengths <= {*found["config"]["lengths"]} else [])
+        if (run["cell"], run["forget_bias"]) == ("lstm", None) and run["input_length"] in lengths
     ]
 
 
@@ -240,76 +274,79 @@ CLAIMS = [
           "lstm.py encodes the digits", BUILT),
     Claim("highway", "the cell state acts as a highway for information flow (content)",
           "at least one unit keeps over half of the first cell state to the last of 25 steps, mean over a batch",
-          "trained LSTM", network("LSTM", True, lambda run: run["gates"]["units_keeping_half"]), lambda v: v >= 1),
-    Claim("highway_gradient", "... (gradient)", "over the last 25 of 100 steps, the gradient norm by the cell state at "
-          "the last step is at most 10 times that at the first", "trained LSTM",
-          network("LSTM", True, lambda run: norm_ratio(run, "c")), lambda v: v <= 10),
+          "trained LSTM", network("LSTM", True, lambda run: run["gates"]["units_keeping_half"]),
+          Rule(ge, 1, ours=False)),
+    Claim("highway_gradient", "... (gradient)", "over the last 25 of 100 steps, where its accuracy is near chance "
+          "level, the norm of the gradient with respect to the cell state at the last step is at most 10 times that at "
+          "the first", "trained LSTM", network("LSTM", True, lambda run: norm_ratio(run, "c")), Rule(le, 10),
+          decides=False),
     Claim("hyperparameters", "input dimension 10, 10 classes, 128 hidden units, batch size 128, learning rate 0.001, "
           "100 epochs at most, gradient norm 10.0 at most, data size 10000, train portion 0.8", "train.py's defaults",
           BUILT),
     Claim("early_stopping", "early stopping terminates training if the validation accuracy reaches 99%",
           "train.py --stop-at; as published 99.9 %", BUILT, record="code: 99.9 %"),
     Claim("under_30_epochs", "most training sessions converged in fewer than 30 epochs", "training stops early, before "
-          "epoch 30", LSTM, per_run("lstm", epochs), lambda v: v < 30),
+          "epoch 30", LSTM, per_run("lstm", epochs), Rule(lt, 30, ours=False)),
     Claim("previous_assignment", "the accuracy of the RNN is derived from my previous assignment",
           "compare.py, as published: 2,000 updates on fresh batches", BUILT,
           record=lambda results: results["record"]["accuracy"]["rnn"]["what"]),
     Claim("rnn_short", "the RNN model performs acceptably on short sequences (around 10)",
-          "accuracy at least 0.8 at 7 to 13 digits", RNN, per_run("rnn", accuracy, 7, 13), lambda v: v >= 0.8,
+          "accuracy at least 0.8 at 7 to 13 digits", RNN, per_run("rnn", accuracy, 7, 13), Rule(ge, 0.8),
           recorded("rnn", 7, 11, 13)),
     Claim("rnn_degrades", "as the sequence length increases, the performance degrades significantly",
           "the RNN's mean accuracy at 19 to 25 digits is at least 0.1 (chance level) lower than at 3 to 11", SEED,
-          per_seed(lambda mean: mean("rnn", 3, 11) - mean("rnn", 19, 25)), lambda v: v >= 0.1, recorded_fall),
+          per_seed(lambda mean: mean("rnn", 3, 11) - mean("rnn", 19, 25)), Rule(ge, 0.1), recorded_fall),
     Claim("vanishing_where_it_fails", "... due to the vanishing gradient problem (is it there where RNNs fail? no test "
-          "of cause)", at_the_end("over"), "RNN run below 99 %", gradient_ratios("rnn", True), lambda v: v > VANISHED),
-    Claim("vanishing_only_there", "... (and not where they succeed?)", at_the_end("at most"),
-          "RNN run that reaches 99 %", gradient_ratios("rnn", False), lambda v: v <= VANISHED),
+          "of cause)", at_the_end("over"), "RNN run below 99 %", gradient_ratios("rnn", True), Rule(gt, VANISHED)),
+    Claim("vanishing_only_there", "... (and not where they succeed? so far all runs that reach 99 % pass)",
+          at_the_end("at most"), "RNN run that reaches 99 %", gradient_ratios("rnn", False), Rule(le, VANISHED),
+          decides=False),
     Claim("lstm_stays_high", "the LSTM model maintains high accuracy even on long sequences",
-          f"accuracy at least 0.99 from {LONG} digits on", LSTM, per_run("lstm", accuracy, LONG), lambda v: v >= 0.99,
-          recorded("lstm", 15, 17, 19, 21, 25)),
+          f"accuracy at least 0.99 from {LONG} digits on", LSTM, per_run("lstm", accuracy, LONG),
+          Rule(ge, 0.99, ours=False), recorded("lstm", 15, 17, 19, 21, 25)),
     Claim("exactly_100", "exactly 100% accuracy on sequences of length 25",
           "no error on the validation palindromes, by which training stops", LSTM, per_run("lstm", best, 25, 25),
-          lambda v: v == 1, recorded("lstm", 25, note=" (at most 2 of 3 runs at 1)")),
+          Rule(eq, 1, ours=False), recorded("lstm", 25, note=" (at most 2 of 3 runs at 1)")),
     Claim("exactly_100_on_others", "... exactly 100% on sequences of length 25 (in general)",
           "no error on 10,000 palindromes of neither split", LSTM,
-          per_run("lstm", lambda run: run["test_accuracy"], 25, 25), lambda v: v == 1),
+          per_run("lstm", lambda run: run["test_accuracy"], 25, 25), Rule(eq, 1, ours=False)),
     Claim("short_of_100", "the LSTM's performance did not reach 100% on sequences of length 3",
           "an error on the validation palindromes", LSTM, per_run("lstm", best, 3, 3),
-          lambda v: v < 1, recorded("lstm", 3)),
+          Rule(lt, 1, ours=False), recorded("lstm", 3)),
     Claim("combinations", "for such short sequences, the possible combinations are extremely limited (only 100)",
           "the first two digits determine a palindrome of four; dataset.py draws from all of them", BUILT),
     Claim("updates_per_epoch", "the restricted dataset size limits the gradient updates per epoch",
           "at 3 digits the 80 training palindromes are less than a batch of 128: one update per epoch", BUILT),
     Claim("few_updates", "... making it harder for the complex LSTM to converge (because of few updates)",
           "at 3 digits, where accuracy on held-out palindromes is below 100 % after 100 updates (100 epochs), it is "
-          "100 % after 500 (the rise)", SEED, three_digits(gained), lambda v: v > 0),
+          "100 % after 500; shown: the rise", SEED, three_digits(gained), Rule(gt, 0)),
     Claim("harder_than_rnn", "... (than for the RNN)",
-          "at 3 digits the LSTM needs more updates to 99 % on held-out palindromes than the RNN (the difference)", SEED,
-          three_digits(lambda of: of("lstm", 128)[0] - of("rnn", 128)[0]), lambda v: v > 0),
-    Claim("lighter", "the simpler RNN benefits from its lighter structure on such small data",
-          "at 3 digits an LSTM with 64 instead of 128 units needs fewer updates to 99 % (by how many)", SEED,
-          three_digits(lambda of: of("lstm", 128)[0] - of("lstm", 64)[0]), lambda v: v > 0),
+          "at 3 digits the LSTM needs more updates to 99 % on held-out palindromes than the RNN; shown: the difference",
+          SEED, three_digits(lambda of: of("lstm", 128)[0] - of("rnn", 128)[0]), Rule(gt, 0)),
+    Claim("lighter", "the simpler RNN benefits from its lighter structure on such small data (fewer weights alone)",
+          "at 3 digits an LSTM with 64 instead of 128 units needs fewer updates to 99 %; shown: updates saved", SEED,
+          three_digits(lambda of: of("lstm", 128)[0] - of("lstm", 64)[0]), Rule(gt, 0), decides=False),
     Claim("lstm_superior", "the LSTM demonstrates superior performance over the RNN",
           "its mean accuracy over all lengths is higher (as published: best validation accuracy of the LSTM, mean "
-          "training accuracy of the RNN)", SEED, per_seed(lead), lambda v: v > 0),
+          "training accuracy of the RNN)", SEED, per_seed(lead), Rule(gt, 0)),
     Claim("superior_when_long", "... especially on longer sequences",
           f"its lead in these accuracies is larger from {LONG} digits on than below", SEED,
-          per_seed(lambda mean: lead(mean, LONG) - lead(mean, 0, LONG - 1)), lambda v: v > 0),
+          per_seed(lambda mean: lead(mean, LONG) - lead(mean, 0, LONG - 1)), Rule(gt, 0)),
     Claim("long_term", "... validating its effectiveness in handling long-term dependencies",
           "the lower of the LSTM's accuracies at 35 and 50 digits (the report: up to 25) is at least 0.99", SEED,
-          lowest(long_inputs), lambda v: v >= 0.99),
+          lowest(long_inputs), Rule(ge, 0.99, ours=False)),
     Claim("inherent", "the vanishing gradient problem inherent in RNNs",
           f"before training, over the last 25 of 100 steps the gradient at the last is over {VANISHED:,} times that at "
-          "the first", "untrained RNN", network("vanilla RNN", False, norm_ratio), lambda v: v > VANISHED),
+          "the first", "untrained RNN", network("vanilla RNN", False, norm_ratio), Rule(gt, VANISHED)),
     Claim("addressed_before", "I successfully addressed the vanishing gradient problem (before training)",
           f"before training, over the last 25 of 100 steps the gradient at the last is at most {VANISHED:,} times that "
-          "at the first", "untrained LSTM", network("LSTM", False, norm_ratio), lambda v: v <= VANISHED),
-    Claim("addressed_after", "I successfully addressed the vanishing gradient problem (after training; RNNs that "
-          "succeed pass as well)", at_the_end("at most"), LSTM, gradient_ratios("lstm", None, ("written",)),
-          lambda v: v <= VANISHED),
+          "at the first", "untrained LSTM", network("LSTM", False, norm_ratio), Rule(le, VANISHED)),
+    Claim("addressed_after", "I successfully addressed the vanishing gradient problem (after training; so far all runs "
+          "that reach 99 % pass, RNNs as well)", at_the_end("at most"), "LSTM run (as published: on fresh batches)",
+          gradient_ratios("lstm", None), Rule(le, VANISHED), decides=False),
     Claim("up_to_25", "the LSTM implementation achieved 100% accuracy on palindrome sequences up to length 25",
           "no error on the validation palindromes at any length from 3 to 25 digits (the lowest accuracy)", SEED,
-          lowest(per_run("lstm", best, 3, 25)), lambda v: v == 1,
+          lowest(per_run("lstm", best, 3, 25)), Rule(eq, 1, ours=False),
           recorded("lstm", note=" (contradicted by its own means below 1)")),
 ]  # fmt: skip
 
@@ -322,11 +359,13 @@ def measured(claim, results, side):
         return None  # a result that is not there, or runs too few or too short for the rule
     if not pairs:
         return None
-    units = [(seed, bool(claim.holds(number))) for seed, number in pairs]
+    rules = [claim.holds._replace(limit=limit) for limit in claim.holds.limits()]
+    of_limits = [[(seed, bool(rule(number))) for seed, number in pairs] for rule in rules]
+    units, words = of_limits[0], {verdict(units) for units in of_limits} if claim.decides else ()
     numbers = [number for _, number in pairs]
     *values, value = [number if math.isfinite(number) else None for number in (*numbers, statistics.median(numbers))]
     found = {"k": sum(true for _, true in units), "n": len(units), "values": values, "value": value}
-    return found | {"verdict": verdict(units)}
+    return found | {"verdict": words.pop() if len(words) == 1 else "open"}
 
 
 def count(results):

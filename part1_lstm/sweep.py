@@ -222,15 +222,20 @@ def median_and_range(values, digits=None):
     return found if digits is None else {name: round(value, digits) for name, value in found.items()}
 
 
-def rows_of(results, options, **more):
-    """The runs as a summary holds them, a dictionary each: `more`, the named options, and the entries RESULT."""
+def rows_of(results, options):
+    """The runs as a summary holds them, a dictionary each: the named options, and the entries RESULT."""
     return [
-        more | {name: result["config"][name] for name in options} | {name: result[name] for name in run_folder.RESULT}
+        {name: result["config"][name] for name in options} | {name: result[name] for name in run_folder.RESULT}
         for result in results
     ]
 
 
-def summarise(runs, keys=("cell", "input_length")):
+def chosen(rows, **wanted):
+    """The runs, or rows of the summary, that agree with `wanted`."""
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def summarise(runs, keys):
     """Median, mean, standard deviation (0 for one run) and success rate of each group of runs, a dictionary each.
 
     Runs that agree in `keys` are a group, in the order of `runs`. A success is a run that reached --stop-at; beside its

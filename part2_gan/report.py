@@ -291,7 +291,7 @@ def main(argv=None):
     parser = utils.Parser("Count in how many runs the report's statements about the GAN are true.")
     parser.add_argument("--dataset", choices=utils.TITLES, default="mnist", help="whose results")
     parser.add_argument("--publish", action="store_true", help="write published.json, which later reports compare with")
-    utils.add_common_options(parser)
+    utils.add_folder_options(parser)
     args = parser.parse_args(argv)
     results = load(args.out_dir)
     counted = claims.count(results)

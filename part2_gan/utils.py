@@ -132,8 +132,13 @@ def add_common_options(parser):
         "--matmul-precision",
         choices=["auto", "highest", "high", "medium"],
         default="auto",
-        help="of fp32 matrix products; auto: the fastest that is as exact as highest (benchmark.py tells)",
+        help="of fp32 matrix products; auto: medium on AMD's processors with AVX-512, else highest",
     )
+    add_folder_options(parser)
+
+
+def add_folder_options(parser):
+    """Add the two output folders."""
     help = "folder for results and checkpoints (default: the repository's results/part2_gan or a folder in it)"
     parser.add_argument("--out-dir", type=Path, help=help)
     help = "folder for figures (default: that of --out-dir if given, else the repository's figures or a folder in it)"
@@ -182,8 +187,8 @@ def cpu_abilities():
 def matmul_precision(name, device):
     """The setting of torch.set_float32_matmul_precision that --matmul-precision `name` stands for on a kind of device.
 
-    On a CPU "medium" takes oneDNN's products in the place of MKL's. On AMD's processors they are twice as fast and as
-    exact, so `auto` is "medium" there; on Intel's they are slower, or rounded to bfloat16, and `auto` is "highest", as
+    On a CPU "medium" takes oneDNN's products in the place of MKL's. On AMD's processors they are faster and as exact,
+    so `auto` is "medium" there; on Intel's they are slower, or rounded to bfloat16, and `auto` is "highest", as
     on every other device. Raises InputError for a setting that changes nothing on the device.
     """
     abilities = cpu_abilities() if device == "cpu" else {}

@@ -37,7 +37,7 @@ import sweep
 import train
 import utils
 from cells import CELLS
-from claims import VANISHED
+from claims import VANISHED, vanished
 from sweep import median_and_range
 from utils import number
 
@@ -195,22 +195,17 @@ def stage(trained_on):
     return f"trained on {trained_on} digits" if trained_on else "untrained"
 
 
-def vanished(row):
-    """Whether the gradient by every state of a run's network had vanished at the first step."""
-    return all(ratio is None or ratio > VANISHED for ratio in row["last_over_first"].values())
-
-
 def answer(rows, input_length):
     """In how many networks does the gradient vanish? A sentence for each stage; rows: what `measure` returned."""
     sentences = []
     for trained_on in dict.fromkeys(row["trained_on"] for row in rows):
         own, counts = [row for row in rows if row["trained_on"] == trained_on], []
         for name in dict.fromkeys(row["network"] for row in own):
-            lost = [vanished(row) for row in own if row["network"] == name]
+            lost = [vanished(row["last_over_first"]["h"]) for row in own if row["network"] == name]
             counts.append(f"{sum(lost)} of {len(lost)} ({name})")
         sentences.append(
-            f"{stage(trained_on).capitalize()}, {input_length} steps: the last step's gradient norm is over "
-            f"{VANISHED:,} times the first's, so the gradient has vanished, in {', '.join(counts)}."
+            f"{stage(trained_on).capitalize()}, {input_length} steps: the norm of the gradient with respect to h at "
+            f"the last step is over {VANISHED:,} times that at the first, so it has vanished, in {', '.join(counts)}."
         )
     return sentences
 

@@ -23,8 +23,7 @@ import plots
 import train
 import utils
 from cells import CELLS
-from studies.protocols import chosen
-from sweep import add_sweep_options, longest_first, one_run, outcome, rows_of, summarise, train_sweep
+from sweep import add_sweep_options, chosen, longest_first, one_run, outcome, rows_of, summarise, train_sweep
 from utils import number
 
 KEYS = ("cell", "forget_bias", "input_length")  # runs that agree in them are a group
@@ -47,7 +46,7 @@ def parse_args(argv=None):
 
 
 def plan(args):
-    """The options of every run; a length that is given twice has the larger number of epochs.
+    """The options of every run; a length that is also in --lengths has --epochs.
 
     Raises InputError if they do not go together.
     """

@@ -23,7 +23,7 @@ import train
 import utils
 from cells import CELLS
 from compare import LENGTHS, RECORD
-from sweep import add_sweep_options, longest_first, one_run, outcome, rows_of, summarise, train_sweep
+from sweep import add_sweep_options, chosen, longest_first, one_run, outcome, rows_of, summarise, train_sweep
 
 SERIES = [
     *(("split", optimizer, cell) for optimizer in ("rmsprop", "adam") for cell in ("lstm", "rnn")),
@@ -50,11 +50,6 @@ def plan(args):
         for input_length in set(args.lengths)
         for seed in range(args.seed, args.seed + args.seeds)
     )
-
-
-def chosen(rows, **wanted):
-    """The runs, or rows of the summary, that agree with `wanted`."""
-    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
 
 def set_lengths(axes, lengths, title):

@@ -4,8 +4,8 @@
     python -m studies.repetition --out-dir mine --lengths 15 --sizes 8000 0 --seeds 1 --updates 1000
     torchrun --nproc-per-node 4 -m studies.repetition    a share of the runs for each process
 
-Figure 1 as published compares an LSTM that passes many times over 8,000 palindromes with an RNN that meets each
-palindrome once. Here only the size of the training set varies; batch, optimizer, learning rate and number of updates
+Figure 1 as published compares an LSTM that passes many times over 8,000 palindromes with an RNN that trains on batches
+drawn anew. Here only the size of the training set varies; batch, optimizer, learning rate and number of updates
 stay the same. Size 0 means fresh batches. Batches come from passes over the training set in random order; after
 every --every updates the accuracy is measured on 2,000 palindromes that are in no training set, and training stops at
 99 %. Every fifth time the gradient is measured as well: the norm of dL/dh at the last step over that at the first, mean
@@ -32,9 +32,9 @@ import plots
 import sweep
 import train
 import utils
-from claims import VANISHED
+from claims import VANISHED, vanished
 from studies.gradients import gradient_curves
-from studies.protocols import chosen
+from sweep import chosen
 
 TEST = 2000  # palindromes for the accuracy
 GRADIENT_EVERY = 5  # evaluations
@@ -56,7 +56,14 @@ def parse_args(argv=None):
     parser.add_argument("--updates", type=count, default=10_000, help="at most so many for each run")
     parser.add_argument("--every", type=count, default=100, help="updates between two evaluations")
     sweep.add_run_options(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for name in ("epochs", "total_len", "train_portion", "stop_at"):  # --updates, --sizes and 99 % take their place
+        if getattr(args, name) != parser.get_default(name):
+            parser.error(f"--{name.replace('_', '-')} has no effect in this study")
+        delattr(args, name)
+    if args.updates % args.every:
+        parser.error(f"--updates {args.updates}: it must be a multiple of --every {args.every}")
+    return args
 
 
 def name_of(job):
@@ -132,13 +139,14 @@ def train_one(job):
 def plan(args):
     """The options of every run, the longest first. Raises InputError for sizes that do not exist."""
     jobs = []
-    for length in args.lengths:
-        for size in args.sizes:
-            exist = 10 ** dataset.half_length(length)
-            if size + 2 * TEST > exist:
-                raise utils.InputError(f"--sizes {size}: of {length + 1} digits only {exist} palindromes exist")
+    lengths, sizes = dict.fromkeys(args.lengths), dict.fromkeys(args.sizes)
+    for length, size in itertools.product(lengths, sizes):
+        exist = 10 ** dataset.half_length(length)
+        if size + 2 * TEST > exist:
+            told = f"with {2 * TEST} more that is over the {exist} palindromes of {length + 1} digits"
+            raise utils.InputError(f"--sizes {size}: {told}")
     seeds = range(args.seed, args.seed + args.seeds)
-    for length, size, seed, cell in itertools.product(args.lengths, args.sizes, seeds, cells.CELLS):
+    for length, size, seed, cell in itertools.product(lengths, sizes, seeds, cells.CELLS):
         own = {"input_length": length, "size": size, "seed": seed, "cell": cell}
         jobs.append(argparse.Namespace(**vars(args) | own))
     return sweep.longest_first(jobs)
@@ -158,12 +166,6 @@ def compact(result):
     }
 
 
-def vanished(run):
-    """Whether the gradient at the first step was at the end below a thousandth of that at the last."""
-    ratios = [ratio for _, ratio in run["gradients"]]
-    return bool(ratios) and (ratios[-1] is None or ratios[-1] > VANISHED)
-
-
 def summarise(runs):
     """A dictionary for each cell, length and size, in the order of `runs`.
 
@@ -173,16 +175,17 @@ def summarise(runs):
     names, rows = ("cell", "input_length", "size"), []
     for group in dict.fromkeys(tuple(run[name] for name in names) for run in runs):
         own = chosen(runs, **dict(zip(names, group, strict=True)))
+        failed, reached = ([run for run in own if bool(run["updates_to_99"]) is good] for good in (False, True))
         updates = sorted(run["updates_to_99"] or math.inf for run in own)
         median = statistics.median(updates)
         row = dict(zip(names, group, strict=True)) | {
             "runs": len(own),
-            "reached": sum(value < math.inf for value in updates),
+            "reached": len(reached),
             "median_updates_to_99": median if median < math.inf else None,
             "updates_to_99": [value if value < math.inf else None for value in updates],
             "vanished": {
-                "failed": sum(vanished(run) for run in own if run["updates_to_99"] is None),
-                "reached": sum(vanished(run) for run in own if run["updates_to_99"] is not None),
+                name: sum(vanished(ratio) for run in of for _, ratio in run["gradients"][-1:])
+                for name, of in (("failed", failed), ("reached", reached))
             },
         }
         rows.append(row)

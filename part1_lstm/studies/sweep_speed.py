@@ -68,7 +68,7 @@ class Recurrent(nn.Module):
         return self.output(self.recurrent(x)[0][:, -1])
 
 
-def usual_run(options):
+def usual_run(options, device):
     """One run as the usual script does it; returns its validation accuracy."""
     torch.manual_seed(options.seed)
     splits = dataset.load(options.input_length, options.total_len, options.train_portion, seed=options.seed)
@@ -76,11 +76,12 @@ def usual_run(options):
         name: DataLoader(OneHotPalindromes(*splits[name]), options.batch_size, shuffle=name == "train")
         for name in ("train", "validation")
     }
-    model = Recurrent(options.cell, options.hidden_size)
+    model = Recurrent(options.cell, options.hidden_size).to(device)
     optimizer = train.OPTIMIZERS[options.optimizer](model.parameters(), lr=options.lr)
     for _ in range(options.epochs):
         losses, accuracies = [], []
-        for x, target in loaders["train"]:
+        for batch in loaders["train"]:
+            x, target = (part.to(device) for part in batch)
             logits = model(x)
             loss = F.cross_entropy(logits, target)
             optimizer.zero_grad()
@@ -90,7 +91,9 @@ def usual_run(options):
             losses.append(loss.item())
             accuracies.append((logits.argmax(1) == target).float().mean().item())
         with torch.no_grad():
-            correct = [(model(x).argmax(1) == target).sum().item() for x, target in loaders["validation"]]
+            correct = [
+                (model(x.to(device)).argmax(1) == target.to(device)).sum().item() for x, target in loaders["validation"]
+            ]
     return sum(correct) / len(splits["validation"][1])
 
 
@@ -100,15 +103,8 @@ def plan(args, folder):
     for length in sorted(args.lengths, reverse=True):
         for cell in ("lstm", "rnn"):
             words = ["--cell", cell, "--input-length", length, "--epochs", args.epochs, "--stop-at", 2, "--threads", 1]
-            words += [
-                "--seed",
-                args.seed,
-                "--out-dir",
-                folder,
-                "--matmul-precision",
-                args.matmul_precision,
-                "--restart",
-            ]
+            words += ["--seed", args.seed, "--device", args.device, "--matmul-precision", args.matmul_precision]
+            words += ["--out-dir", folder, "--restart"]
             runs.append(train.parse_args([str(word) for word in words]))
     return runs
 
@@ -153,7 +149,7 @@ def main(argv=None):
                 start = time.perf_counter()
                 if script == "usual":
                     for options in runs:
-                        usual_run(options)
+                        usual_run(options, device)
                 else:
                     sweep_runs(pool, runs)
                 seconds[script].append(time.perf_counter() - start)

@@ -15,8 +15,8 @@ and a batch of 128, an epoch is one update, so the report's 100 epochs are 100 u
 - The number of weights is varied apart from the cell: an LSTM of 64 units has about as many weights as the RNN of 128,
   and an RNN of 256 as many as the LSTM of 128.
 
-Writes OUT_DIR/three_digits.json (medians, ranges, curves and errors of every setting, and the answer in two sentences)
-and FIGURES_DIR/three_digits.png.
+Writes OUT_DIR/three_digits.json (medians, ranges, curves and errors of every setting) and FIGURES_DIR/three_digits.png,
+and prints the answer in two sentences.
 """
 
 import statistics
@@ -195,11 +195,15 @@ def answer(rows, updates):
         (True, True): "fewer weights help, as the report guesses",
         (False, False): "the number of weights is not what makes the difference",
     }.get(tuple(helped), "fewer weights help one cell and not the other")
+    if counts[1] == counts[3] == EVERY:  # both at the first evaluation
+        weights = f"fewer weights {'' if helped[0] else 'do not '}help the LSTM; the RNN is too fast to tell"
     n = [f"more than {updates}" if value is None else f"{value:g}" for value in needed]
-    last = lstm["errors_at_budget"]["named_last_read"]
-    naming = (
-        "" if last is None else f"; {percent(last)} of the LSTM's errors at {BUDGET} updates name the digit read last"
-    )
+    n = [f"at most {EVERY}" if value == EVERY else told for value, told in zip(needed, n, strict=True)]
+    errors = lstm["errors_at_budget"]
+    naming = ""
+    if missed := errors["missed"]:
+        named = round(missed * errors["named_last_read"])
+        naming = f"; {named} of the LSTM's {missed} errors at {BUDGET} updates name the digit read last"
     return [
         f"After the report's {BUDGET} updates the LSTM classifies {percent(budget[0])} of the held-out palindromes "
         f"correctly and {percent(lstm['train_accuracy_at_budget']['median'])} of its training palindromes (RNN: "
@@ -278,13 +282,11 @@ def main(argv=None):
                 bar.update()
             predictions, accuracy = map(torch.stack, zip(*outcomes, strict=True))
             rows.append(summarise(setting, predictions, accuracy, seeds))
-        sentences = answer(rows, args.updates)
         header = sweep.header(args, origin)
         header["config"]["every"] = EVERY
-        result = {"answer": sentences, "settings": rows, **header, "seconds": time.perf_counter() - start}
-        utils.save_json(paths[0], result)
+        utils.save_json(paths[0], {"settings": rows, **header, "seconds": time.perf_counter() - start})
         plot(rows, args, paths[1])
-    print(*sentences, *paths, sep="\n")
+    print(*answer(rows, args.updates), *paths, sep="\n")
 
 
 if __name__ == "__main__":

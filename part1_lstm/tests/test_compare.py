@@ -78,7 +78,7 @@ def test_summary():
             ("rnn", 0.5, None, 100, None),
         )
     ]  # fmt: skip
-    lstm, rnn = compare.summarise(runs)
+    lstm, rnn = compare.summarise(runs, ("cell", "input_length"))
     assert (lstm["median"], lstm["median_test_accuracy"], lstm["median_epochs"], lstm["runs"]) == (0.95, 0.7, 5, 3)
     assert lstm["mean"] == pytest.approx(2.35 / 3)
     assert lstm["std"] == pytest.approx(0.33292, abs=1e-5)

@@ -177,4 +177,4 @@ def test_answer_counts_where_it_vanishes():
     ]
     (sentence,) = gradients.answer(rows, 9)
     assert sentence.startswith("Untrained, 9 steps: ")
-    assert sentence.endswith("in 1 of 2 (LSTM), 2 of 3 (RNN).")
+    assert sentence.endswith("in 2 of 2 (LSTM), 2 of 3 (RNN).")

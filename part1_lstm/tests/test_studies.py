@@ -92,7 +92,7 @@ def test_repetition(tmp_path, monkeypatch):
         repetition.main([*REPETITION, *places])
     assert trained.call_count == 5
     assert utils.load_json(tmp_path / "repetition.json")["runs"] == found["runs"]
-    with pytest.raises(utils.InputError, match="--sizes 6001: of 8 digits only 10000 palindromes exist"):
+    with pytest.raises(utils.InputError, match="6001: with 4000 more that is over the 10000 palindromes of 8 digits"):
         repetition.main([*REPETITION, *places, "--sizes", "6001"])
 
 
