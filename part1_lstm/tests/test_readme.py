@@ -14,7 +14,7 @@ PART = Path(__file__).resolve().parent.parent
 README = (PART / "README.md").read_text()
 # Numbers that are settings, not results: lengths, epochs, sizes of data, names of things.
 SETTINGS = {"1", "3", "4", "5", "6", "7", "8,000", "15", "19", "20", "25", "30", "35", "40", "50", "75", "95", "99"}
-SETTINGS |= {"100", "200", "500", "1,000", "2,000", "10,000", "64,000", "128"}
+SETTINGS |= {"0.001", "13", "21", "100", "200", "500", "1,000", "2,000", "10,000", "64,000", "128"}
 pytestmark = pytest.mark.usefixtures("committed")
 
 
