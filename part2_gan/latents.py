@@ -85,7 +85,7 @@ def load_networks(args):
     utils.make_folder(args.figures_dir)
     source = (
         f"{utils.TITLES[args.dataset]}; generator of a GAN with the {config['arch']} discriminator, "
-        f"{config['epochs']} epochs, BatchNorm eps {config['bn_eps']:g}, seed {config['seed']}; latents from seed "
+        f"{config['epochs']} epochs, {plots.describe_recipe(config)}, seed {config['seed']}; latents from seed "
         f"{args.seed}; classifier: {classifier.title}, accuracy {trained['test_accuracy']:.2%} on test digits"
     )
     return generator, classifier, config, source

@@ -98,8 +98,12 @@ def describe(config, seeds=None):
 
 
 def describe_recipe(config):
-    """What the recipes written and published differ in, as part of such a line."""
-    return f"{config['generator']} generator, BatchNorm eps {config['bn_eps']:g}, {config['scheme']} updates"
+    """What the recipes differ in beside the discriminator, as part of such a line; of older configs what they have."""
+    told = f"{config.get('generator', 'written')} generator, BatchNorm eps {config['bn_eps']:g}"
+    told += f", {config.get('scheme', 'alternating')} updates"
+    usual = {"label_smoothing": 0, "gradient_penalty": 0, "ema": 0, "decay_from": 1}
+    extra = {name: config[name] for name, value in usual.items() if config.get(name, value) != value}
+    return told + "".join(f", {name.replace('_', ' ')} {value:g}" for name, value in extra.items())
 
 
 def draw_run(folder, config, history, samples):

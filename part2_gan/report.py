@@ -54,7 +54,7 @@ def claim_rows(counted):
     rows = []
     for claim in counted:
         sides = [cell(claim[side]) for side in SIDES]
-        if claim["unit"] == claims.BUILT.words:
+        if claim["unit"].startswith(claims.BUILT.words):
             sides = [claim["unit"]] * 2
         elif not any(sides):
             sides = ["not tested"] * 2
@@ -92,13 +92,14 @@ def dynamics(results):
         recipe, arch, seed = name.split("_")
         last, end = run["last_epoch"], run["quality"][-1]
         norms = [end["g_gradients"][loss]["norm"] for loss in ("non-saturating", "minimax")]
+        norms.append(end["g_gradients"]["non-saturating"]["coherence"])
         rows.append([SIDES[recipe], arch, seed.removeprefix("seed"), run["epochs"], f"{last['d_loss']:.2f}"])
         rows[-1] += [f"{last['g_loss']:.2f}", f"{100 * last['d_accuracy']:.0f} %", *(f"{norm:.2f}" for norm in norms)]
         rows[-1] += [f"{end['frechet_distance']:.1f}", f"{100 * end['confident_share']:.0f} %"]
         shares = run.get("precision_recall", {})
         rows[-1] += [f"{shares[what]:.2f}" if shares else "" for what in ("precision", "recall")]
     head = ["recipe", "D", "seed", "epochs", "D loss", "G loss", "accuracy of D", "gradient norm, G's loss"]
-    head += ["... equation (7)", "Fréchet distance", "confident", "precision", "recall"]
+    head += ["... equation (7)", "its coherence, G's loss", "Fréchet distance", "confident", "precision", "recall"]
     lines = table(head, rows)
     if record := results["dynamics"].get("record"):
         within = ", ".join(
@@ -182,8 +183,9 @@ def latent_rates(results):
 
 def factors(results):
     """What every factor of the study of D does, and how the losses' distance from log 2 goes with quality."""
-    effects, config = results["overpowering"]["effects"], results["overpowering"]["config"]
-    columns, level = overpowering.QUANTITIES, config["level"]
+    config, columns, level = results["overpowering"]["config"], overpowering.QUANTITIES, overpowering.LEVEL
+    seeds = list(range(config["seed"], config["seed"] + config["seeds"]))
+    effects = overpowering.effects_of(results["overpowering"]["runs"], seeds)
     rows = [
         [words, *(overpowering.tell(effects[name].get(factor), log) for name, (_, log) in columns.items())]
         for factor, (words, *_) in overpowering.FACTORS.items()

@@ -41,7 +41,8 @@ SAMPLES = 10_000
 NEIGHBOURS = 1000  # samples whose nearest training digit is looked for
 PATHS = {"line": latents.line, "slerp": latents.slerp}
 MEANS = {"one": (1, False), "sphere": (1, True), "mean3": (3, False), "mean100": (100, False)}
-RECIPES = {"published": ("as published", "#0072B2"), "written": ("as written", "#D55E00")}
+RECIPES = {"published": ("as published", "#0072B2"), "written": ("as written", "#D55E00"), "other": ("other", "0.4")}
+KINDS = {("published", 0.8, "simultaneous"): "published", ("written", 1e-5, "alternating"): "written"}
 OTHERS = [(a, b) for a in range(10) for b in range(a) if 1 not in (a, b) and (a, b) != (7, 6)]
 
 
@@ -184,6 +185,13 @@ def neighbour_ratio(generator, seed, digits):
     return (distances[0] / distances[1]).item()
 
 
+def recipe_of(config):
+    """Whether a generator was trained with the balanced D as published or as written, else "other"."""
+    kind = (config.get("generator", "written"), config["bn_eps"], config.get("scheme", "alternating"))
+    plain = config["arch"] == "balanced" and not config.get("ema") and not config.get("gradient_penalty")
+    return KINDS.get(kind, "other") if plain else "other"
+
+
 def nine(kind):
     """A function that picks the share of nines of a sum of single latents."""
     return lambda rates: rates["sums"]["one"][kind][9]
@@ -263,7 +271,7 @@ def main(argv=None):
     for path in args.checkpoints:
         args.checkpoint = path
         generator, cnn, config, source = latents.load_networks(args)
-        recipe = "published" if config.get("generator", "written") == "published" else "written"
+        recipe = recipe_of(config)
         name = path.resolve().parent.name if path.name == "checkpoint.pt" else path.name
         name = str(path) if name in generators else name
         entry = {"recipe": recipe, "config": config}
@@ -284,7 +292,7 @@ def main(argv=None):
     summary = summarise(generators)
     count = sum("classifiers" in entry for entry in generators.values())
     source = (
-        f"{utils.TITLES[args.dataset]}; {count} generators with the balanced discriminator, a dot each; bars: 95 % t "
+        f"{utils.TITLES[args.dataset]}; {count} generators, a dot each; bars: 95 % t "
         f"interval of the mean over generators; {args.count} latents of each digit from seed {args.seed}; MLP: "
         f"accuracy {told['test_accuracy']:.2%} on test digits"
     )

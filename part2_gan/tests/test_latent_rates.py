@@ -87,6 +87,14 @@ def test_random_directions_are_as_long_and_point_elsewhere():
     assert torch.cosine_similarity(random, vectors).abs().max() < 0.5
 
 
+def test_recipes_of_generators():
+    written = {"arch": "balanced", "bn_eps": 1e-5}
+    published = written | {"generator": "published", "bn_eps": 0.8, "scheme": "simultaneous"}
+    assert [latent_rates.recipe_of(config) for config in (written, published)] == ["written", "published"]
+    for change in {"arch": "initial"}, {"bn_eps": 0.8}, {"ema": 0.999}, {"scheme": "g-first"}:
+        assert latent_rates.recipe_of(written | change) == "other"
+
+
 def test_draw_uses_every_latent_equally_often():
     z = torch.arange(5.0).reshape(5, 1)
     drawn = latent_rates.draw(z, 15, torch.Generator().manual_seed(0))
@@ -106,7 +114,7 @@ def untrained(tmp_path_factory):
         model.out.bias.copy_((model.out.bias - logits.mean(0)) / logits.std(0))
     for number in 0, 1:
         generator.layers[0].weight.data *= -1  # the second draws of -z what the first draws of z
-        config = {"arch": "initial", "bn_eps": 1e-5, "seed": number, "epochs": 0, "dataset": "typeset"}
+        config = {"arch": "balanced", "bn_eps": 1e-5, "seed": number, "epochs": 0, "dataset": "typeset"}
         state = {"kind": "gan", "config": config, "epoch": 0, "generator": generator.state_dict()}
         (folder / f"run{number}").mkdir()
         utils.save_checkpoint(folder / f"run{number}" / "checkpoint.pt", state)

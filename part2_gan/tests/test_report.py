@@ -1,5 +1,7 @@
 """The statements of the report: their rules on planted results, the verdicts, and the committed ones."""
 
+import operator
+
 import pytest
 
 import claims
@@ -39,7 +41,9 @@ def results_with(**found):
 
 
 def verdicts(results, side="written"):
-    return {claim["id"]: claim[side] and claim[side]["verdict"] for claim in claims.count(results)}
+    """What every count says, those included that decide nothing."""
+    found = {c.id: claims.measured(c._replace(decides=True), results, side) for c in claims.CLAIMS if c.measure}
+    return {name: of and of["verdict"] for name, of in found.items()}
 
 
 # As the report tells it, and the contrary.
@@ -87,6 +91,22 @@ def test_a_share_counts_as_larger_from_two_standard_errors_on():
     assert (strip["published"]["k"], strip["published"]["n"], strip["written"]) == (1, 2, None)
     assert strip["unit"] == "generator that draws 1, 6 and 7 (2 of 3 as published)"
     assert found["sevens_space"]["published"]["values"] == pytest.approx([0.2, 0.2])
+
+
+def test_a_verdict_rests_on_no_limit_of_ours():
+    def verdict(holds, *values, **more):
+        unit = claims.Unit("", lambda results, side: [(value,) for value in values])
+        return claims.measured(claims.Claim("", "", "", unit, float, holds, **more), {}, "written")["verdict"]
+
+    below, near = claims.Rule(operator.lt, 0.1), claims.Rule(claims.near(0.5), 0.05)
+    assert below.limits() == pytest.approx([0.1, 0.09, 0.11])
+    assert claims.Rule(operator.gt, 0).limits() == [0, 0, 0]
+    assert [verdict(below, *[value] * 5) for value in (0.08, 0.095, 0.105, 0.2)] == [
+        *("holds", "open", "open", "does not hold")
+    ]
+    assert [verdict(near, *[value] * 5) for value in (0.5, 0.447, 0.56)] == ["holds", "open", "does not hold"]
+    assert verdict(below._replace(ours=False), *[0.105] * 5) == "does not hold"
+    assert verdict(below, *[0.2] * 5, decides=False) == "open"
 
 
 @pytest.mark.parametrize(
