@@ -4,7 +4,8 @@ set -eo pipefail # not -u: in old versions of bash an empty list counts as unset
 
 usage() {
     cat << 'TEXT'
-The whole report: trains, measures, and writes every figure. Started again after a stop, it goes on.
+The whole report: trains, measures, and writes every figure, in the place of the committed ones, which git restores.
+Started again after a stop, it goes on.
 
     bash run_all.sh                     the report on MNIST, into figures/ and results/
     bash run_all.sh --quick             the same in small, about 2 minutes, into figures/quick and results/quick
@@ -116,6 +117,7 @@ step() { # minutes on two cores, title, folder, arguments of python
 }
 
 if [ ! -e "$part2/.classifier_is_new" ]; then # the classifier.pt of the repository does not count
+    rm -f "$part2/dynamics.json"              # nor do its runs: dynamics.py would keep them beside new ones
     step 1 "The classifier of digits" part2_gan classifier.py "${part2_on_data[@]}" "${train_classifier[@]}"
 fi
 dynamics_minutes=72 compare_minutes=34

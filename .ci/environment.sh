@@ -13,7 +13,9 @@ if [ -n "$environment" ]; then
 else
     environment=$PWD/.venv
     origin=".venv"
-    if ! "$environment/bin/python" -c 'import pip' 2> /dev/null; then # missing, or left half-made by a stop
+    python=$environment/bin/python
+    if [ ! -e "$python" ]; then python=$environment/Scripts/python.exe; fi # Windows
+    if ! "$python" -c 'import pip' 2> /dev/null; then                      # missing, or left half-made by a stop
         echo "Making a virtual environment in .venv"
         python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2> /dev/null ||
             fail "Python 3.10 or newer is needed; python3 here is: $(python3 --version 2>&1 | tail -n 1)"
