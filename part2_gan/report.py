@@ -17,6 +17,7 @@ import metrics
 import utils
 from studies import latent_rates as study
 from studies import overpowering
+from studies import recipes as recipe_study
 
 RESULTS = ("dynamics", "evaluate", "latent_rates", "overpowering", "recipes", "benchmark")
 SIDES = {"published": "as published", "written": "as written"}
@@ -203,10 +204,7 @@ def factors(results):
 
 
 def recipes(results):
-    """The recipes at equal epochs, and those to their end, on test digits.
-
-    Results of earlier versions, which name no held-out digits, compare the former with the test digits too.
-    """
+    """The recipes at equal epochs on held-out digits; the final one and the report's to their end on test digits."""
     lines = []
     if found := results["recipes"].get("changes"):
         rows = []
@@ -214,19 +212,29 @@ def recipes(results):
             values = entry["at_end"]["frechet_distance"]
             distances = ", ".join(f"{value:.1f}" for value in values["seeds"])
             rows.append([entry["what"], f"{values['median']:.1f}", distances])
-        digits = f"{found['held_out']:,} held-out" if "held_out" in found else "the test"
-        what = f"Fréchet distance from {digits} digits after {found['config']['epochs']} epochs, median"
+        digits = f"{found['held_out']:,} held-out digits"
+        what = f"Fréchet distance from {digits} after {found['config']['epochs']} epochs, median"
         head = ["recipe", what, "every seed"]
         lines += [*table(head, rows), ""]
-    found = results["recipes"].get("final", {})
-    if floor := found.get("floor"):
-        rows, names = [], ("frechet_distance", "distance_from_half", "precision", "recall")
-        for entry in found["final"].values():
-            rows.append([entry["what"], len(entry["runs"]), *(f"{entry['median'][name]:.2f}" for name in names)])
-        distances = [f"{floor[name]:.2f}" for name in ("training_from_test", "half_from_half")]
-        rows.append(["real digits (training digits; the other half)", "", *distances, "", ""])
-        head = ["recipe", "seeds", "Fréchet distance from the test digits, median", "... from a random half of them"]
-        lines += table([*head, "precision", "recall"], rows)
+    if found := results["recipes"].get("final"):
+        others = recipe_study.report_runs(results["dynamics"] or {"runs": {}})
+        ends = {
+            f"{SIDES[recipe]}, balanced D": [(run["quality"], run["precision_recall"]) for run in of]
+            for recipe, of in others.items()
+            if of
+        }
+        ends[found["what"]] = [(run["quality"], run["end"]) for run in found["runs"].values()]
+        rows = []
+        for what, of in ends.items():
+            values = [[quality[-1]["frechet_distance"], end["precision"], end["recall"]] for quality, end in of]
+            distance, *others = (f"{statistics.median(column):.2f}" for column in zip(*values, strict=True))
+            rows.append([what, len(of), distance, "", "", *others])
+        rows[-1][3:5] = (f"{found['median'][name]:.2f}" for name in ("frechet_distance", "distance_from_half"))
+        floor = [f"{found['floor'][name]:.2f}" for name in ("training_from_test", "half_from_half")]
+        rows.append(["real digits (training digits; the other half)", "", "", *floor, "", ""])
+        head = ["recipe (medians)", "seeds", "Fréchet distance of 5,000 samples from the test digits"]
+        head += ["of as many as test digits", "from a random half of them", "precision", "recall"]
+        lines += table(head, rows)
     return lines
 
 
@@ -265,7 +273,7 @@ SECTIONS = [
      "losses_and_quality", "minimax"], "studies/overpowering.py", "Mean change (with x: its factor) over all pairs of "
      "cells that differ in the factor alone, and interval.", factors, "overpowering"),
     ("What improves the samples", ["recipes", "recipes_best"], "studies/recipes.py", "First figure: one change at a "
-     "time, at equal epochs. Second: --recipe best and the report's, to their end, compared with the test digits.",
+     "time, at equal epochs. Second: one recipe and the report's two, to their end, compared with the test digits.",
      recipes, "recipes"),
     ("Speed", [], "benchmark.py", "A training step.", speed, "benchmark"),
 ]  # fmt: skip

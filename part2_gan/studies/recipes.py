@@ -8,18 +8,20 @@
               their samples are compared with the last sixth. The lowest median over the seeds is `chosen`; few epochs
               favour what learns fast. Of RECIPES the first four add one change each to the one before, the next seven
               add one to `average`, the others are train.py's --recipe best and two variants of it
-    final     how good is --recipe best? Trained on all training digits to its end and compared with the test digits,
-              beside the finished runs of dynamics.py with the balanced discriminator, as published and as written
+    final     how good is the recipe --final? Trained on all training digits to its end and compared with the test
+              digits; the figure shows the balanced runs in OUT_DIR/dynamics.json beside it
 
 The classifier, whose features the distances are measured in, was trained on all training digits, the held-out ones
-included; this concerns all recipes alike. --recipe best goes back to an earlier comparison on the test digits.
+included; this concerns all recipes alike. The options of --recipe best go back to an earlier comparison on the test
+digits.
 
-Every distance but those over the epochs is of as many samples as there are digits to compare them with. As many real
-digits have the distance of the two random halves of the test digits from each other, so the samples' distance from one
-half is measured too. Test digits are not training digits: the distance between these two sets is another floor.
+Distances over the epochs are of 5,000 samples, as in dynamics.json, all others of as many samples as there are digits
+to compare them with. As many real digits have the distance of the two random halves of the test digits from each
+other, so the samples' distance from one half is measured too. Test digits are not training digits: the distance between
+these two sets is another floor.
 
-Reads the digits, classifier.pt and OUT_DIR/dynamics. Writes recipes.png, recipes_best.png and recipes.json (a study
-that --studies leaves out stays in it as it was); the runs lie in OUT_DIR/recipes.
+Reads the digits, classifier.pt and dynamics.json. Writes recipes.png, recipes_best.png and recipes.json (a study that
+--studies leaves out stays in it as it was); the runs lie in OUT_DIR/recipes.
 """
 
 import statistics
@@ -27,7 +29,6 @@ import statistics
 import torch
 
 import dataset
-import dynamics
 import metrics
 import runs
 import utils
@@ -55,8 +56,7 @@ RECIPES = {
     "best_batch": ("best, batch 128, lr 4e-4", [*BEST, "--batch-size", "128", "--lr", "4e-4"]),
 }
 BLUE, GREEN, RED = "#0072B2", "#009E73", "#D55E00"
-# name: what it is, and its colour
-FINAL = {"published": ("as published", BLUE), "written": ("as written", GREEN), "best": ("--recipe best", RED)}
+REPORT = {"published": ("as published", BLUE), "written": ("as written", GREEN)}  # what it is, and its colour
 
 
 def parse_args(argv=None):
@@ -67,18 +67,19 @@ def parse_args(argv=None):
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="of the study changes")
     parser.add_argument("--epochs", type=count, default=10, help="epochs of every run of the study changes")
     parser.add_argument("--seeds", type=count, default=3, help="runs per recipe of the study changes")
-    parser.add_argument("--final-epochs", type=count, help="epochs of the study final (default: each recipe's own)")
-    parser.add_argument("--final-seeds", type=count, default=5, help="runs of --recipe best in the study final")
+    parser.add_argument("--final", choices=RECIPES, default="best", help="the recipe of the study final")
+    parser.add_argument("--final-epochs", type=count, help="epochs of the study final (default: the recipe's own)")
+    parser.add_argument("--final-seeds", type=count, default=5, help="runs of the study final")
     args = runs.parse_args(parser, argv, evaluate_every=10)
     if (last := args.seed + max(args.seeds, args.final_seeds) - 1) >= 2**31:
         parser.error(f"--seed {args.seed}: the last seed, {last}, must be less than {2**31}")
     return args
 
 
-def folders(args, recipe):
-    """The runs of a recipe as {seed: folder}; `final_best` is --recipe best in the study final."""
-    seeds = range(args.seed, args.seed + (args.final_seeds if recipe == "final_best" else args.seeds))
-    return {seed: args.out_dir / "recipes" / f"{recipe}_seed{seed}" for seed in seeds}
+def folders(args, recipe, final=False):
+    """The runs of a recipe in the study changes or final as {seed: folder}."""
+    seeds = range(args.seed, args.seed + (args.final_seeds if final else args.seeds))
+    return {seed: args.out_dir / "recipes" / f"{'final_' * final}{recipe}_seed{seed}" for seed in seeds}
 
 
 def kept(count):
@@ -88,26 +89,29 @@ def kept(count):
 
 def plan(args, count):
     """The runs on `count` training digits as {name: options of train.py}, those of the study final first."""
-    words = {}
+    words = []
     if "final" in args.studies:
-        words["final_best"] = [*BEST, *runs.options(args)]
-        words["final_best"] += ["--epochs", args.final_epochs] if args.final_epochs else []
+        options = [*RECIPES[args.final][1], *runs.options(args)]
+        options += ["--epochs", args.final_epochs] if args.final_epochs else []
+        words.append((options, folders(args, args.final, final=True)))
     if "changes" in args.studies:
         own = ["--evaluate-every", 0, "--limit", kept(count), "--grid-epochs", args.epochs]  # in place of the study's
-        words |= {recipe: [*RECIPES[recipe][1], *runs.options(args, "epochs"), *own] for recipe in args.recipes}
+        for recipe in args.recipes:
+            words.append(([*RECIPES[recipe][1], *runs.options(args, "epochs"), *own], folders(args, recipe)))
     return {
         folder.name: [*options, "--seed", seed, "--out-dir", folder.parent, "--name", folder.name]
-        for recipe, options in words.items()
-        for seed, folder in folders(args, recipe).items()
+        for options, of_recipe in words
+        for seed, folder in of_recipe.items()
     }
 
 
-def report_runs(args):
-    """The finished balanced runs of dynamics.py as {recipe: {seed: folder}}; raises as dynamics.finished_runs does."""
-    words = ["--archs", "balanced", "--out-dir", args.out_dir, *runs.options(args)]
-    words += ["--epochs-balanced", args.final_epochs] if args.final_epochs else []
-    found = dynamics.finished_runs(dynamics.parse_args([str(word) for word in words]))
-    return {recipe: of_recipe for (recipe, _), of_recipe in found.items()}
+def report_runs(found):
+    """The balanced runs in `found`, what dynamics.json holds, as {recipe: [entry]}: those that were evaluated."""
+    evaluated = {name: entry for name, entry in found["runs"].items() if "precision_recall" in entry}
+    return {
+        recipe: [entry for name, entry in evaluated.items() if name.startswith(f"{recipe}_balanced_seed")]
+        for recipe in REPORT
+    }
 
 
 def measure(folder, classifier, reference, digits=None):
@@ -163,8 +167,8 @@ def draw_changes(entries, chosen):
     return figure
 
 
-def final(args, classifier, images, test, found):
-    """Measure and draw --recipe best beside the report's runs `found`: an entry per recipe, and the real digits' floor.
+def final(args, classifier, images, test, reports):
+    """Measure the runs of the study final, and draw them beside the report's, `reports`: what recipes.json holds.
 
     `test` is the metrics.outputs of the test digits.
     """
@@ -176,41 +180,39 @@ def final(args, classifier, images, test, found):
     one, other = order.chunk(2)
     half = metrics.reference(features[one], probabilities[one], features[other])
     floor = {"digits": len(features), "training_from_test": reference["floor"], "half_from_half": half["floor"]}
-    entries = {}
-    for recipe, of_recipe in {**found, "best": folders(args, "final_best")}.items():
-        what, of_runs = FINAL[recipe][0], {}
-        for seed, folder in of_recipe.items():
-            result = runs.load_result(folder)
-            end = measure(folder, classifier, reference, digits)
-            end["distance_from_half"] = measure(folder, classifier, half)["frechet_distance"]
-            curve = [{name: entry[name] for name in ("epoch", "frechet_distance")} for entry in result["quality"]]
-            origin = {name: result[name] for name in ("config", "seconds", "provenance")}
-            of_runs[seed] = {"end": end, "quality": curve, **origin}
-        if not of_runs:
-            print(f"{what}: left out, no finished run in {args.out_dir / 'dynamics'}")
-            continue
-        median = {name: statistics.median(run["end"][name] for run in of_runs.values()) for name in end}
-        entries[recipe] = {"what": what, "median": median, "runs": of_runs}
-        told = ", ".join(f"{name} {value:.3f}" for name, value in median.items())
-        print(f"{what}, medians of {len(of_runs)} seeds: {told}")
+    what, of_runs = RECIPES[args.final][0], {}
+    for seed, folder in folders(args, args.final, final=True).items():
+        result = runs.load_result(folder)
+        end = measure(folder, classifier, reference, digits)
+        end["distance_from_half"] = measure(folder, classifier, half)["frechet_distance"]
+        of_runs[seed] = {"end": end} | {name: result[name] for name in ("quality", "config", "seconds", "provenance")}
+    median = {name: statistics.median(run["end"][name] for run in of_runs.values()) for name in end}
+    told = ", ".join(f"{name} {value:.3f}" for name, value in median.items())
+    print(f"{what}, medians of {len(of_runs)} seeds: {told}")
     print("real digits:", ", ".join(f"{name} {value:,.5g}" for name, value in floor.items()))
-    source = ", ".join(f"{entry['what']} {len(entry['runs'])} seeds" for entry in entries.values())
-    source += (
-        f"; left: 5,000 samples; right: {len(features):,} at the end, {len(digits[0]):,} of them with as many digits"
-    )
-    save(draw_final(entries, floor), args, "recipes_best", source)
-    return {"final": entries, "floor": floor}
+    drawn = {
+        REPORT[recipe]: [(entry["quality"], entry["precision_recall"]) for entry in entries]
+        for recipe, entries in reports.items()
+        if entries
+    }
+    drawn[what, RED] = [(run["quality"], run["end"]) for run in of_runs.values()]
+    source = ", ".join(f"{what} {len(entries)} seeds" for (what, _), entries in drawn.items())
+    source += f"; balanced D but for {what}; left: 5,000 samples; right: {len(digits[0]):,} with as many digits"
+    save(draw_final(drawn, floor), args, "recipes_best", source)
+    return {"recipe": args.final, "what": what, "median": median, "runs": of_runs, "floor": floor}
 
 
-def draw_final(entries, floor):
-    """Left: Frechet distance over the epochs, a line a seed. Right: precision and recall at the end, a dot a seed."""
+def draw_final(drawn, floor):
+    """Left: Frechet distance over the epochs, a line a seed. Right: precision and recall at the end, a dot a seed.
+
+    `drawn`: {(what it is, colour): [(evaluations, precision and recall)]}.
+    """
     figure, (left, right) = utils.plt.subplots(1, 2, figsize=(11, 4.4))
-    for recipe, entry in entries.items():
-        what, colour = FINAL[recipe]
-        for n, run in enumerate(entry["runs"].values()):
-            points = [(evaluation["epoch"], evaluation["frechet_distance"]) for evaluation in run["quality"]]
+    for (what, colour), of_runs in drawn.items():
+        for n, (quality, end) in enumerate(of_runs):
+            points = [(evaluation["epoch"], evaluation["frechet_distance"]) for evaluation in quality]
             left.plot(*zip(*points, strict=True), color=colour, marker=".", alpha=0.7, label="" if n else what)
-            right.scatter(run["end"]["precision"], run["end"]["recall"], color=colour, alpha=0.7, linewidths=0)
+            right.scatter(end["precision"], end["recall"], color=colour, alpha=0.7, linewidths=0)
     left.axhline(floor["training_from_test"], color="0.4", lw=1, ls=":", label=f"{floor['digits']:,} training digits")
     left.set(xlabel="epoch", ylabel="Fréchet distance, test digits", yscale="log")
     utils.label_plainly(left.yaxis)
@@ -221,21 +223,21 @@ def draw_final(entries, floor):
 
 def main(argv=None):
     args = parse_args(argv)
-    path = args.out_dir / "recipes.json"
+    path, others = args.out_dir / "recipes.json", args.out_dir / "dynamics.json"
     # All that is needed later is loaded and checked before hours of training.
     sections = utils.load_json(path) if path.exists() else {}
+    reports = report_runs(utils.load_json(others, "runs") if others.exists() else {"runs": {}})
     classifier, test = with_test_digits(args, utils.pick_device(args))
     images, _ = dataset.load(args)
-    found = report_runs(args) if "final" in args.studies else {}
     if runs.train_all(plan(args, len(images)), args) > 0:
         return
-    names = ("recipes", "epochs", "final_epochs", "seeds", "final_seeds", "seed", "dataset", "limit")
+    names = ("recipes", "epochs", "final", "final_epochs", "seeds", "final_seeds", "seed", "dataset", "limit")
     origin = {"config": {name: getattr(args, name) for name in names}}
     origin["provenance"] = utils.provenance(torch.device("cpu"))
     if "changes" in args.studies:
         sections["changes"] = changes(args, classifier, images) | origin
     if "final" in args.studies:
-        sections["final"] = final(args, classifier, images, test, found) | origin
+        sections["final"] = final(args, classifier, images, test, reports) | origin
     utils.save_json(path, sections | {"config": origin["config"]})  # by which utils.Parser keeps the larger result
 
 

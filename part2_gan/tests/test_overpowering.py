@@ -6,7 +6,6 @@ import operator
 
 import pytest
 
-import dynamics
 import metrics
 import report
 import runs
@@ -123,14 +122,24 @@ def test_small_study_of_recipes(small, tmp_path):
     ends = {recipe: entry["at_end"]["frechet_distance"]["median"] for recipe, entry in found["changes"].items()}
     assert found["chosen"] == min(ends, key=ends.get)
 
-    published = dynamics.parse_args([*small, "--epochs-balanced", "1"])
-    train.main([str(word) for word in dynamics.run_options(published, "published", "balanced", 3)])
-    recipes.main([*small, "--studies", "final", "--final-epochs", "1", "--final-seeds", "1"])
+    recipes.main([*small, "--studies", "final", "--final", "wide", "--final-epochs", "1", "--final-seeds", "1"])
     result = utils.load_json(path)
     assert result["changes"] == found
-    final = result["final"]["final"]
-    assert {recipe: [*entry["runs"]] for recipe, entry in final.items()} == {"published": ["3"], "best": ["0"]}
-    assert final["best"]["runs"]["0"]["end"].keys() > {"frechet_distance", "distance_from_half", "precision", "recall"}
+    final = result["final"]
+    assert (final["recipe"], [*final["runs"]]) == ("wide", ["0"])
+    run = final["runs"]["0"]
+    assert (run["config"]["epochs"], run["config"]["arch"]) == (1, "initial")
+    assert run["end"].keys() > {"frechet_distance", "distance_from_half", "precision", "recall"}
     assert {file.name for file in (tmp_path / "figures").iterdir()} == {"recipes.png", "recipes_best.png"}
     report.main(small[-4:])
-    assert "| --recipe best | 1 |" in (tmp_path / "report.md").read_text()
+    assert f"| {final['what']} | 1 |" in (tmp_path / "report.md").read_text()
+
+
+def test_report_runs_are_the_evaluated_balanced_ones():
+    names = ["published_balanced_seed3", "published_initial_seed3", "written_balanced_seed10"]
+    entries = {name: {"precision_recall": {}, "name": name} for name in names} | {"written_balanced_seed1": {}}
+    found = recipes.report_runs({"runs": entries})
+    assert {recipe: [entry["name"] for entry in of] for recipe, of in found.items()} == {
+        "published": ["published_balanced_seed3"],
+        "written": ["written_balanced_seed10"],
+    }
