@@ -233,7 +233,7 @@ def write(counted, lines, results, figures, path):
         "",
     ]
     head = ["the report says", "rule [unit]", "the report's number", *SIDES.values()]
-    text += [*table(head, claim_rows(counted)), "", lines[0] + ".", "", chance(counted)]
+    text += [*table(head, claim_rows(counted)), *(["", lines[0] + "."] if lines else []), "", chance(counted)]
     for title, names, script, told, numbers, source in SECTIONS:
         there = [name for name in names if (path.parent / figures / f"{name}.png").exists()]
         if results[source] is None or not there:
@@ -264,7 +264,7 @@ def main(argv=None):
             utils.save_json(own, {"claims": counted})
         reference = own if own.exists() else repository
         published = utils.load_json(reference, "claims")["claims"] if reference.exists() else []
-        lines = agreement(counted, published)
+        lines = [] if args.publish else agreement(counted, published)  # with itself it says nothing
         write(counted, lines, results, os.path.relpath(args.figures_dir, args.out_dir), args.out_dir / "report.md")
         provenance = utils.provenance(torch.device("cpu"))
         utils.save_json(args.out_dir / "claims.json", {"claims": counted, "provenance": provenance})

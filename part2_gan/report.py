@@ -284,7 +284,7 @@ def write(counted, lines, results, figures, path):
     text = ["# Part 2: the report's statements about the GAN, counted", ""]
     text += ["Made by `report.py` from the results beside it. " + claims.__doc__.split("\n\n", 1)[1].strip(), ""]
     head = ["the report says", "rule [unit]", "the report's number", *SIDES.values()]
-    text += [*table(head, claim_rows(counted)), "", lines[0] + ".", "", chance(counted)]
+    text += [*table(head, claim_rows(counted)), *(["", lines[0] + "."] if lines else []), "", chance(counted)]
     for title, names, script, told, numbers, source in SECTIONS:
         there = [name for name in names if (path.parent / figures / f"{name}.png").exists()]
         if results[source] is None or (names and not there):
@@ -310,7 +310,7 @@ def main(argv=None):
         if args.publish:
             utils.save_json(reference, {"claims": counted})
         published = utils.load_json(reference, "claims")["claims"] if reference.exists() else []
-        lines = agreement(counted, published)
+        lines = [] if args.publish else agreement(counted, published)  # with itself it says nothing
         provenance = utils.provenance(torch.device("cpu"))
         utils.save_json(args.out_dir / "claims.json", {"claims": counted, "provenance": provenance})
         write(counted, lines, results, os.path.relpath(args.figures_dir, args.out_dir), args.out_dir / "report.md")

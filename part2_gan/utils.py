@@ -187,9 +187,9 @@ def cpu_abilities():
 def matmul_precision(name, device):
     """The setting of torch.set_float32_matmul_precision that --matmul-precision `name` stands for on a kind of device.
 
-    On a CPU "medium" takes oneDNN's products in the place of MKL's. On AMD's processors they are faster and as exact,
-    so `auto` is "medium" there; on Intel's they are slower, or rounded to bfloat16, and `auto` is "highest", as
-    on every other device. Raises InputError for a setting that changes nothing on the device.
+    On a CPU "medium" takes oneDNN's products in the place of MKL's. On AMD's processors they are as exact, and on
+    some twice as fast, so `auto` is "medium" there; on Intel's they are slower, or rounded to bfloat16, and `auto` is
+    "highest", as on every other device. Raises InputError for a setting that changes nothing on the device.
     """
     abilities = cpu_abilities() if device == "cpu" else {}
     works = {"highest"}

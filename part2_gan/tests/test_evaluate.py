@@ -222,7 +222,7 @@ def options_of(folder, trained, *options):
 
 
 def test_evaluate_tells_digits_from_samples(trained, tmp_path, capsys):
-    """Training digits are near the floor by construction; a generator of three epochs is far above it."""
+    """Training digits are near the floor by construction; a generator of two epochs is far above it."""
     (tmp_path / "evaluate.json").write_text("{")
     with pytest.raises(utils.InputError, match="evaluate.json"):  # before anything is measured
         evaluate.main(options_of(tmp_path, trained))

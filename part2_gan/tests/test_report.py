@@ -140,6 +140,7 @@ def test_report_file_agrees_with_what_was_published(tmp_path, monkeypatch, capsy
     words = ["--out-dir", str(tmp_path), "--figures-dir", str(tmp_path / "figures")]
     utils.save_json(tmp_path / "dynamics.json", results_of(COLLAPSED, {})["dynamics"])
     report.main([*words, "--publish"])
+    assert "the committed ones" not in capsys.readouterr().out
     utils.save_json(tmp_path / "dynamics.json", results_of(HEALTHY, {})["dynamics"])
     report.main(words)
     out = capsys.readouterr().out
