@@ -4,7 +4,7 @@ set -eo pipefail # not -u: in old versions of bash an empty list counts as unset
 
 usage() {
     cat << 'TEXT'
-The whole report: trains, measures, and writes every figure, in the place of the committed ones, which git restores.
+The whole report: trains, measures, and writes its figures in place of the committed ones, which git restores.
 Started again after a stop, it goes on.
 
     bash run_all.sh                     the report on MNIST, into figures/ and results/

@@ -110,7 +110,8 @@ def plot(runs, summary, args, path):
     both[1].scatter([], [], s=30, color="0.4", label="one run")
     both[1].scatter([], [], edgecolor="0.4", label="the same run, palindromes of neither split", **HOLLOW)
     if any(row["success_rate"] < 1 for row in summary):
-        both[1].scatter([], [], label="runs that succeeded, if not all", **plots.FRACTION)
+        label = f"reached {args.stop_at:g} (LSTM, left: {PUBLISHED['lstm']['stop_at']:g}), if not all"
+        both[1].scatter([], [], label=label, **plots.FRACTION)
     found = {}  # handles by label
     for axes in both:
         handles, labels = axes.get_legend_handles_labels()

@@ -1,7 +1,7 @@
 """The sample quality of a generator, compared with MNIST's test digits.
 
     python evaluate.py                        # the generator in the repository; without MNIST: what needs no digits
-    python evaluate.py --out-dir mine --checkpoint ../results/part2_gan/dynamics/written_initial_seed0/checkpoint.pt
+    python evaluate.py --out-dir mine --checkpoint RUN/checkpoint.pt    # another generator
 
 Draws 10,000 samples in eval mode, from a seed that training has not used, and gives them to the classifier:
 

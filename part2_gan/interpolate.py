@@ -2,7 +2,7 @@
 
     python interpolate.py                               # the generator in the repository: 7 to 6, and 3 to 4
     python interpolate.py --out-dir mine --pairs 8-0 1-9 --seed 3      # other digits, other latents
-    python interpolate.py --out-dir mine --checkpoint ../results/part2_gan/dynamics/written_balanced_seed0/checkpoint.pt
+    python interpolate.py --out-dir mine --checkpoint RUN/checkpoint.pt    # another generator
 
     z_alpha = (1 - alpha) z_1 + alpha z_2,   alpha = 0, 1/9, ..., 1
 

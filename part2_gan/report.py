@@ -261,8 +261,8 @@ SECTIONS = [
     ("Figures 2 to 5: training dynamics", ["fig2_initial_losses", "fig3_initial_samples", "fig4_balanced_losses",
      "fig5_progression"], "dynamics.py", "Losses and samples of the initial and the balanced discriminator, as "
      "published and as written. Dots: the losses that the report's author printed.", dynamics, "dynamics"),
-    ("Sample quality", ["nearest_neighbours"], "evaluate.py", "10,000 samples of the generator in the repository; the "
-     "figure shows samples with their nearest training digits.", quality, "evaluate"),
+    ("Sample quality", ["nearest_neighbours"], "evaluate.py", "10,000 samples of each generator; the figure shows "
+     "some of the one in the repository, with their nearest training digits.", quality, "evaluate"),
     ("Figures 6 to 8: the latent space", ["fig6_interpolation", "fig7_roof_to_6", "fig8_hybrid_to_6"],
      "interpolate.py, arithmetic.py", "Strips of one generator, three for each kind, with the class of every image.",
      None, "latent_rates"),

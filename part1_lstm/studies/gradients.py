@@ -239,9 +239,8 @@ def plot_gradients(rows, summary, args, path):
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13))  # inside, it would hide lines
     panels[0].set_ylabel("gradient norm at step t / at the last step")
     source = f"studies/gradients.py: |dL/dh_t| and |dL/dc_t|, {args.batch_size} validation palindromes, "
-    source += (
-        f"{args.input_length} digits read; \u00d7: geometric mean of the factor from t to t - 1; median and range of "
-    )
+    source += f"{args.input_length} digits read (accuracies: the same); \u00d7: geometric mean of the factor from t to "
+    source += "t - 1; median and range of "
     source += f"{plots.seeds_text(args.seed, args.seeds)}; {args.optimizer}, {plots.source_text(args)}"
     utils.save_figure(figure, path, source)
 

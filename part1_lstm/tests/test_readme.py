@@ -104,7 +104,7 @@ def sentences():
     )
     yield f"a mean accuracy of {own} ({len(chosen(rnn_published, 19))} runs; the report: {told})"
     yield f"on test palindromes at the end it is {own_test}"
-    yield f"it has {test} on test palindromes ({best} as the best validation accuracy"
+    yield f"it has {test} on test palindromes ({best} if each run's best validation accuracy counts"
     epochs = max(entry["epochs"] for entry in chosen(lstm, 7))
     yield f"{count(chosen(lstm, 7))} LSTM runs reach 99 % validation accuracy, where training stops"
     yield f", within {epochs} epochs"

@@ -67,8 +67,8 @@ def test_recipes_are_compared_on_digits_that_they_are_not_trained_on():
     options = [train.parse_args([str(word) for word in words]) for words in recipes.plan(args, 60_000).values()]
     assert len(options) == 1 + 2 * len(recipes.RECIPES)
     final, *changes = options
-    assert (final.name, final.recipe, final.epochs, final.evaluate_every) == ("final_best_seed7", "best", 60, 3)
-    assert final.limit == 0
+    assert (final.name, final.recipe, final.lr, final.epochs) == ("final_best_lr_seed7", "best", 4e-4, 60)
+    assert (final.limit, final.evaluate_every) == (0, 3)
     assert {(o.limit, o.epochs, o.evaluate_every) for o in changes} == {(50_000, 10, 0)}
     assert {o.seed for o in changes} == {7, 8}
 
