@@ -12,7 +12,7 @@ a rule cannot decide its sentence. After the count stand the measured values: up
 Accuracy as published is the report's measure: the LSTM's best validation accuracy, the RNN's mean training accuracy
 over its last 100 batches. As written it is the accuracy at the end of training, on 10,000 palindromes of neither split
 or, up to 7 digits, where none are left, on the validation palindromes. Figure 1's runs fill both columns; the studies'
-runs fill *as written* only, except the repetition study's runs on fresh batches. Limits such as 0.1 are ours; the
+runs fill *as written* only, except the repetition study's RNN runs on fresh batches. Limits such as 0.1 are ours; the
 values show how near they are. Results of settings other than a rule names are not counted.
 """
 
@@ -167,6 +167,11 @@ def gradient_ratios(cell, failed):
     return measure
 
 
+def written_only(measure):
+    """The measure as written; as published nothing is measured: the report's LSTM never trains on fresh batches."""
+    return lambda results, side: measure(results, side) if side == "written" else []
+
+
 def at_the_end(times):
     """The rule on the gradient ratio in words, with the study's lengths; times: "over" or "at most"."""
 
@@ -297,7 +302,8 @@ CLAIMS = [
           "the RNN's mean accuracy at 19 to 25 digits is at least 0.1 (chance level) lower than at 3 to 11", SEED,
           per_seed(lambda mean: mean("rnn", 3, 11) - mean("rnn", 19, 25)), Rule(ge, 0.1), recorded_fall),
     Claim("vanishing_where_it_fails", "... due to the vanishing gradient problem (is it there where RNNs fail? no test "
-          "of cause)", at_the_end("over"), "RNN run below 99 %", gradient_ratios("rnn", True), Rule(gt, VANISHED)),
+          "of cause)", at_the_end("over"), "RNN run below 99 %", gradient_ratios("rnn", True), Rule(gt, VANISHED),
+          decides=False),
     Claim("vanishing_only_there", "... (and not where they succeed? so far all runs that reach 99 % pass)",
           at_the_end("at most"), "RNN run that reaches 99 %", gradient_ratios("rnn", False), Rule(le, VANISHED),
           decides=False),
@@ -340,10 +346,10 @@ CLAIMS = [
           "the first", "untrained RNN", network("vanilla RNN", False, norm_ratio), Rule(gt, VANISHED)),
     Claim("addressed_before", "I successfully addressed the vanishing gradient problem (before training)",
           f"before training, over the last 25 of 100 steps the gradient at the last is at most {VANISHED:,} times that "
-          "at the first", "untrained LSTM", network("LSTM", False, norm_ratio), Rule(le, VANISHED)),
+          "at the first", "untrained LSTM", network("LSTM", False, norm_ratio), Rule(le, VANISHED), decides=False),
     Claim("addressed_after", "I successfully addressed the vanishing gradient problem (after training; so far all runs "
-          "that reach 99 % pass, RNNs as well)", at_the_end("at most"), "LSTM run (as published: on fresh batches)",
-          gradient_ratios("lstm", None), Rule(le, VANISHED), decides=False),
+          "that reach 99 % pass, RNNs as well)", at_the_end("at most"), "LSTM run",
+          written_only(gradient_ratios("lstm", None)), Rule(le, VANISHED), decides=False),
     Claim("up_to_25", "the LSTM implementation achieved 100% accuracy on palindrome sequences up to length 25",
           "no error on the validation palindromes at any length from 3 to 25 digits (the lowest accuracy)", SEED,
           lowest(per_run("lstm", best, 3, 25)), Rule(eq, 1, ours=False),

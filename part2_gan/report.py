@@ -157,7 +157,9 @@ def quality(results):
             rows.append([label, first, f"{figures['score']:.2f}", f"{100 * figures['confident_share']:.0f} %", *shares])
             rows[-1].append(", ".join(map(str, figures["histogram"])))
     head = ["samples of", "Fréchet distance", "score", "confident", "precision", "recall", "confident, 0 to 9"]
-    return [*table(head, rows), "", "Score, confident and 0 to 9 of real digits are those of the test digits."]
+    told = "Score, confident and 0 to 9 of real digits are those of the test digits. One training run each"
+    told += "; five of best_lr are under *What improves the samples*." if "best_lr" in results["evaluate"] else "."
+    return [*table(head, rows), "", told]
 
 
 def latent_rates(results):
@@ -219,7 +221,7 @@ def recipes(results):
     if found := results["recipes"].get("final"):
         others = recipe_study.report_runs(results["dynamics"] or {"runs": {}})
         ends = {
-            f"{SIDES[recipe]}, balanced D": [(run["quality"], run["precision_recall"]) for run in of]
+            recipe_study.REPORT[recipe][0]: [(run["quality"], run["precision_recall"]) for run in of]
             for recipe, of in others.items()
             if of
         }
@@ -231,9 +233,10 @@ def recipes(results):
             rows.append([what, len(of), distance, "", "", *others])
         rows[-1][3:5] = (f"{found['median'][name]:.2f}" for name in ("frechet_distance", "distance_from_half"))
         floor = [f"{found['floor'][name]:.2f}" for name in ("training_from_test", "half_from_half")]
-        rows.append(["real digits (training digits; the other half)", "", "", *floor, "", ""])
-        head = ["recipe (medians)", "seeds", "Fréchet distance of 5,000 samples from the test digits"]
-        head += ["of as many as test digits", "from a random half of them", "precision", "recall"]
+        rows.append(["real digits: training digits; the other half", "", "", *floor, "", ""])
+        head = ["recipe (medians)", "seeds", "Fréchet distance to the test digits, 5,000 samples"]
+        head += [f"{found['floor']['digits']:,} samples", "to a random half of them, half as many samples"]
+        head += ["precision", "recall"]
         lines += table(head, rows)
     return lines
 
@@ -273,7 +276,7 @@ SECTIONS = [
      "losses_and_quality", "minimax"], "studies/overpowering.py", "Mean change (with x: its factor) over all pairs of "
      "cells that differ in the factor alone, and interval.", factors, "overpowering"),
     ("What improves the samples", ["recipes", "recipes_best"], "studies/recipes.py", "First figure: one change at a "
-     "time, at equal epochs. Second: one recipe and the report's two, to their end, compared with the test digits.",
+     "time, at equal epochs. Second: one recipe and runs of the report, to their end, compared with the test digits.",
      recipes, "recipes"),
     ("Speed", [], "benchmark.py", "A training step.", speed, "benchmark"),
 ]  # fmt: skip

@@ -7,9 +7,9 @@
     changes   which recipe? All train on the first five sixths of the training digits (50,000), for as many epochs each;
               their samples are compared with the last sixth. The lowest median over the seeds is `chosen`; few epochs
               favour what learns fast. Of RECIPES the first four add one change each to the one before, the next seven
-              add one to `average`, the others are train.py's --recipe best and two variants of it
+              change one thing in `average`, the others are train.py's --recipe best and two variants of it
     final     how good is the recipe --final? Trained on all training digits to its end and compared with the test
-              digits; the figure shows the balanced runs in OUT_DIR/dynamics.json beside it
+              digits; the figure shows runs of the report in OUT_DIR/dynamics.json beside it
 
 The classifier, whose features the distances are measured in, was trained on all training digits, the held-out ones
 included; this concerns all recipes alike. The options of --recipe best go back to an earlier comparison on the test
@@ -44,7 +44,7 @@ RECIPES = {
     "eps": ("... with eps 1e-5", ["--arch", "balanced"]),
     "wide": ("... and the initial D", WIDE),
     "average": ("... and average of G (.999)", AVERAGE),
-    "longer_average": ("+ average .9997", [*WIDE, "--ema", "0.9997"]),
+    "longer_average": ("average .9997 in place of .999", [*WIDE, "--ema", "0.9997"]),
     "smoothing": ("+ label smoothing .1", [*AVERAGE, "--label-smoothing", "0.1"]),
     "dropout": ("+ dropout .3 in D", [*AVERAGE, "--dropout", "0.3"]),
     "beta1": ("+ Adam's beta1 0", [*AVERAGE, "--beta1", "0"]),
@@ -56,7 +56,13 @@ RECIPES = {
     "best_batch": ("best, batch 128, lr 4e-4", [*BEST, "--batch-size", "128", "--lr", "4e-4"]),
 }
 BLUE, GREEN, ORANGE = "#0072B2", "#009E73", "#D55E00"
-REPORT = {"published": ("as published", BLUE), "written": ("as written", GREEN)}  # what it is, and its colour
+PINK = "#CC79A7"
+# The report's runs in dynamics.json: what they are, and their colour.
+REPORT = {
+    "published_balanced": ("as published, balanced D", BLUE),
+    "written_balanced": ("as written, balanced D", GREEN),
+    "written_initial": ("as written, initial D", PINK),
+}
 
 
 def parse_args(argv=None):
@@ -106,11 +112,10 @@ def plan(args, count):
 
 
 def report_runs(found):
-    """The balanced runs in `found`, what dynamics.json holds, as {recipe: [entry]}: those that were evaluated."""
+    """The evaluated runs of REPORT in `found`, what dynamics.json holds, as {name in REPORT: [entry]}."""
     evaluated = {name: entry for name, entry in found["runs"].items() if "precision_recall" in entry}
     return {
-        recipe: [entry for name, entry in evaluated.items() if name.startswith(f"{recipe}_balanced_seed")]
-        for recipe in REPORT
+        recipe: [entry for name, entry in evaluated.items() if name.startswith(f"{recipe}_seed")] for recipe in REPORT
     }
 
 
@@ -148,7 +153,9 @@ def changes(args, classifier, images):
     source = (
         f"{args.seeds} seeds from {args.seed}; {args.epochs} epochs of {count:,} digits, batch 64 and lr 2e-4 where "
     )
-    source += f"nothing else is said; as many samples as {held_out}; orange: the lowest median"
+    source += (
+        f"nothing else is said; {len(images) - count:,} samples and as many held-out digits; orange: lowest median"
+    )
     save(draw_changes(entries, chosen), args, "recipes", source)
     return {"changes": entries, "chosen": chosen, "trained_on": count, "held_out": len(images) - count}
 
@@ -197,7 +204,7 @@ def final(args, classifier, images, test, reports):
     }
     drawn[what, ORANGE] = [(run["quality"], run["end"]) for run in of_runs.values()]
     source = ", ".join(f"{what} {len(entries)} seeds" for (what, _), entries in drawn.items())
-    source += f"; balanced D but for {what}; left: 5,000 samples; right: {len(digits[0]):,}, and as many test digits"
+    source += f"; left: 5,000 samples; right: {len(digits[0]):,} samples and as many test digits"
     save(draw_final(drawn, floor), args, "recipes_best", source)
     return {"recipe": args.final, "what": what, "median": median, "runs": of_runs, "floor": floor}
 
