@@ -170,16 +170,16 @@ def sentences():
         key: [run["seed"] for run in runs if run["curves"]["h"][-1] / run["curves"]["h"][-25] > 1000]
         for key, runs in after.items()
     }
-    learned = {entry["seed"]: entry["reached"] for entry in chosen(rnn, 25)}
-    failed = [learned[seed] for seed in vanished["rnn"]].count(False)
+    seeds = [run["seed"] for run in after["rnn"]]
+    learned = {entry["seed"]: entry["reached"] for entry in chosen(rnn, 25) if entry["seed"] in seeds}
+    failed, rest = ([learned[seed] for seed in vanished["rnn"]].count(good) for good in (False, True))
     told = f"{failed} of the {[*learned.values()].count(False)} RNNs that missed 99 % validation accuracy"
-    told += " and not in the one that reached it"
-    assert (len(vanished["rnn"]) - failed, sum(learned.values())) == (0, 1)
+    told += f" and in {rest} of the {sum(learned.values())} that reached it"
     yield f"below a thousandth in {len(vanished['lstm'])} of 5 LSTMs, in {told}"
     assert not any(run["last_over_first"]["h"] > 1000 for run in after["biased"])
     accuracy = {key: sorted(run["validation_accuracy"] for run in runs) for key, runs in after.items()}
     best = f"{decimals(accuracy['biased'][0], 3)} on 100 digits; without it, LSTMs have at most "
-    yield f"the 5 LSTMs so trained on 25 digits have an accuracy of at least {best}{decimals(accuracy['lstm'][-1], 4)}"
+    yield f"the 5 LSTMs so trained on 25 digits have an accuracy of at least {best}{decimals(accuracy['lstm'][-1], 3)}"
     kept = [sorted(run["gates"]["units_keeping_half"] for run in after[key]) for key in ("lstm", "biased")]
     some = [units for units in kept[0] if units > 0]
     yield f"In {len(kept[0]) - len(some)} of {len(kept[0])} trained LSTMs no unit keeps more than half"
