@@ -204,9 +204,8 @@ SECTIONS = [
      "medians.", figure_1, "compare"),
     ("Optimizers and protocols", ["protocols", "updates_to_99"], "studies/protocols.py", "Left and middle: as "
      "written, under RMSprop and under Adam. Right: the protocol of the report's RNN, with the report's means. Below: "
-     "updates to 99 % validation accuracy as written; crosses: runs that never reached it. Another version of the code "
-     "trained these runs than those of figure 1, so counts of the same protocol and seeds differ.", protocols,
-     "protocols"),
+     "updates to 99 % validation accuracy as written; crosses: runs that never reached it. Runs of the same "
+     "settings are figure 1's, of its first seeds.", protocols, "protocols"),
     ("Repetition", ["repetition"], "studies/repetition.py", "Updates to 99 % on unseen palindromes by the size of the "
      "training set, and the gradient norm at the last step over that at the first while training. Vanished: over "
      f"{claims.VANISHED:,} at the end of training.", repetition, "repetition"),
