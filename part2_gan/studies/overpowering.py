@@ -2,6 +2,7 @@
 
     python -m studies.overpowering                # 105 runs of 10 epochs of MNIST; goes on after a stop
     python -m studies.overpowering --seeds 1 --epochs 2 --dataset typeset --limit 6000 --out-dir mine
+    python -m studies.overpowering --seeds 6 --keep   # trains seed 5 alone, the others are in overpowering.json
     torchrun --nproc-per-node 4 -m studies.overpowering
 
 Each seed has 21 cells: runs with the options of `train.py --recipe written`, but for what CELLS gives them. The first
@@ -78,6 +79,7 @@ FACTORS = {
     "generator": ("the published generator", {"generator": "written"}, {"generator": "published"}),
     "loss": ("minimax loss instead of non-saturating", {"loss": "non-saturating"}, {"loss": "minimax"}),
 }
+OPTIONS = ("epochs", "evaluate_every", "dataset", "limit")  # that all runs share
 LEVEL = 1 - 0.05 / len(FACTORS)
 # The quantities of an evaluated epoch: label, and whether the axis and the effect are those of its logarithm.
 QUANTITIES = {
@@ -97,6 +99,7 @@ def parse_args(argv=None):
     count = utils.number(int, low=1)
     parser.add_argument("--epochs", type=count, default=10, help="epochs of every run")
     parser.add_argument("--seeds", type=count, default=5, help="runs per cell")
+    parser.add_argument("--keep", action="store_true", help="train only runs that OUT_DIR/overpowering.json has not")
     return runs.parse_args(parser, argv, evaluate_every=2)
 
 
@@ -118,6 +121,17 @@ def plan(args):
         own = itertools.chain(*zip(names, cell, strict=True))
         planned[name_of(cell, seed)] = [*own, "--seed", seed, "--name", name_of(cell, seed), *shared]
     return planned
+
+
+def load_kept(args):
+    """What OUT_DIR/overpowering.json holds; raises utils.InputError unless its runs have the options of `args`."""
+    path = args.out_dir / "overpowering.json"
+    kept = utils.load_json(path, "runs", "config", "run_commits", "seconds", "provenance")
+    for name in OPTIONS:
+        if kept["config"].get(name) != getattr(args, name):
+            made = f"{name.replace('_', ' ')} {kept['config'].get(name)}, not {getattr(args, name)}"
+            raise utils.InputError(f"{path}: its runs have {made}; leave out --keep, or give the same")
+    return kept
 
 
 def evaluations(folder):
@@ -280,12 +294,13 @@ def draw_minimax(outcomes):
 
 def main(argv=None):
     args = parse_args(argv)
+    kept = load_kept(args) if args.keep else {"runs": {}, "run_commits": [], "seconds": 0, "provenance": None}
     planned = plan(args)
-    if runs.train_all(planned, args) > 0:
+    if runs.train_all({name: words for name, words in planned.items() if name not in kept["runs"]}, args) > 0:
         return
     folder, seeds = args.out_dir / "overpowering", list(range(args.seed, args.seed + args.seeds))
-    outcomes = {name: evaluations(folder / name) for name in planned}
-    results = [runs.load_result(folder / name) for name in planned]
+    outcomes = {name: kept["runs"].get(name) or evaluations(folder / name) for name in planned}
+    results = [runs.load_result(folder / name) for name in planned if name not in kept["runs"]]
     effects = effects_of(outcomes, seeds)
     source = f"{utils.TITLES[args.dataset]}; {args.epochs} epochs, {len(seeds)} seeds from {args.seed}"
     figures = {
@@ -302,16 +317,17 @@ def main(argv=None):
         print(f"{words}: " + "; ".join(told))
     found = correlations(outcomes, seeds)
     print(*(f"correlation {name} runs: {tell(of)}" for name, of in found.items()), sep="\n")
-    names = ("epochs", "seeds", "seed", "evaluate_every", "dataset", "limit")
+    commits = {str(result["provenance"]["git_commit"]) for result in results}
     utils.save_json(
         args.out_dir / "overpowering.json",
         {
             "runs": outcomes,
             "correlations": found,
-            "config": {name: getattr(args, name) for name in names},
-            "run_commits": sorted({str(result["provenance"]["git_commit"]) for result in results}),
-            "seconds": sum(result["seconds"] for result in results),
+            "config": {name: getattr(args, name) for name in ("seeds", "seed", *OPTIONS)},
+            "run_commits": sorted(commits | set(kept["run_commits"])),
+            "seconds": kept["seconds"] + sum(result["seconds"] for result in results),
             "provenance": utils.provenance(torch.device("cpu")),
+            "provenance_of_kept_runs": kept["provenance"],
         },
     )
 

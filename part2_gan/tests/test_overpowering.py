@@ -1,8 +1,10 @@
 """The studies overpowering and recipes: which runs there are, effects and correlations on planted outcomes."""
 
 import functools
+import json
 import math
 import operator
+import shutil
 
 import pytest
 
@@ -101,6 +103,18 @@ def test_small_study_of_overpowering(small, tmp_path, monkeypatch):
     overpowering.main([*small, "--epochs", "1"])
     names = ("losses_and_quality.png", "minimax.png", "overpowering.png", "overpowering_curves.png")
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {*names}
+    with pytest.raises(utils.InputError, match="its runs have epochs 1, not 2; leave out --keep"):
+        overpowering.main([*small, "--epochs", "2", "--keep"])
+    first = utils.load_json(tmp_path / "overpowering.json")
+    shutil.rmtree(tmp_path / "overpowering")
+    overpowering.main([*small, "--epochs", "1", "--keep", "--seeds", "2"])  # of the first seed's runs nothing is left
+    both = utils.load_json(tmp_path / "overpowering.json")
+    assert both["config"] == first["config"] | {"seeds": 2}
+    assert both["runs"].items() > first["runs"].items()
+    assert len(both["runs"]) == 2 * len(first["runs"])
+    assert both["seconds"] > first["seconds"]
+    assert both["provenance_of_kept_runs"] == first["provenance"]
+    (tmp_path / "overpowering.json").write_text(json.dumps(first))
     report.main(small[-4:])  # with the intervals of a single seed, None
     assert "the balanced D instead of the initial one" in (tmp_path / "report.md").read_text()
 
