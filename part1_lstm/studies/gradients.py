@@ -15,7 +15,8 @@ The first digit may survive without it, if it is handed from unit to unit by way
 
 The networks are those of train.py, before their first and after their last update, one run per seed; finished runs with
 the same options in OUT_DIR/gradients are used as they are. A run that does not learn its task is measured as well: the
-accuracies stand beside the curves.
+accuracies stand beside the curves. Far from its training length a network may still hold the first digit and give it
+another name, so there is a renamed accuracy too (see `renamed_accuracy`).
 
 Writes OUT_DIR/gradients.json (every curve; the decay per step and the last gradient over the first, as medians and
 ranges over the seeds; units that keep more than half of c_1), and in FIGURES_DIR gradients.png and gates.png (one
@@ -145,6 +146,19 @@ def validation(run_args, length):
     return digits.long(), targets
 
 
+@torch.no_grad()
+def renamed_accuracy(model, digits, targets):
+    """The accuracy if each answer stands for the digit that it was most often given for; .1 is chance.
+
+    That digit is found on the first half of the rows, and the share is of the other: digits int64 (rows, time), targets
+    int64 (rows).
+    """
+    answers = torch.cat([model(part).argmax(dim=1) for part in digits.split(train.EVALUATION_BATCH)])
+    half = len(digits) // 2
+    meant = torch.stack([targets[:half][answers[:half] == answer].bincount(minlength=10) for answer in range(10)])
+    return (meant.argmax(dim=1)[answers[half:]] == targets[half:]).double().mean().item()
+
+
 def measure(run_args, state, input_length, trained_on):
     """One row of the results: the run's network with the weights `state`, at `input_length`.
 
@@ -163,6 +177,7 @@ def measure(run_args, state, input_length, trained_on):
         "trained_on": trained_on,
         "seed": run_args.seed,
         "validation_accuracy": train.evaluate(fast, digits, targets)[1],
+        "renamed_accuracy": renamed_accuracy(fast, digits, targets),
         "last_over_first": {name: curve[-1] / curve[0] if curve[0] else None for name, curve in curves.items()},
         "decay_per_step": {name: decay(curve) for name, curve in curves.items()},
         "curves": {name: [float(f"{value:.3g}") for value in curve] for name, curve in curves.items()},
@@ -181,7 +196,7 @@ def summarise(rows):
         groups.setdefault((row["trained_on"], row["network"]), []).append(row)
     return [
         {"trained_on": trained_on, "network": name, "cell": group[0]["cell"], "seeds": len(group)}
-        | {"validation_accuracy": median_and_range([row["validation_accuracy"] for row in group])}
+        | {name: median_and_range([row[name] for row in group]) for name in ("validation_accuracy", "renamed_accuracy")}
         | {
             quantity: {state: median_and_range([row[quantity][state] for row in group]) for state in group[0]["curves"]}
             for quantity in ("last_over_first", "decay_per_step")
@@ -220,7 +235,8 @@ def plot_gradients(rows, summary, args, path):
             name = entry["network"]
             plain = name == CELLS[entry["cell"]].label
             colour = CELLS[entry["cell"]].colour if plain else plots.FURTHER_COLOURS[0]
-            accuracy = f" (accuracy {entry['validation_accuracy']['median']:.2f})"
+            accuracies = (entry[of]["median"] for of in ("validation_accuracy", "renamed_accuracy"))
+            accuracy = " (accuracy {:.2f}, renamed {:.2f})".format(*accuracies)
             group = [row for row in rows if (row["trained_on"], row["network"]) == (trained_on, name)]
             for state, factor in reversed(entry["decay_per_step"].items()):
                 curves = torch.tensor([row["curves"][state] for row in group], dtype=torch.float64)
@@ -239,9 +255,9 @@ def plot_gradients(rows, summary, args, path):
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13))  # inside, it would hide lines
     panels[0].set_ylabel("gradient norm at step t / at the last step")
     source = f"studies/gradients.py: |dL/dh_t| and |dL/dc_t|, {args.batch_size} validation palindromes, "
-    source += f"{args.input_length} digits read (accuracies: the same); \u00d7: geometric mean of the factor from t to "
-    source += "t - 1; median and range of "
-    source += f"{plots.seeds_text(args.seed, args.seeds)}; {args.optimizer}, {plots.source_text(args)}"
+    source += f"{args.input_length} digits read (accuracies: the same; renamed: if each answer stands for the digit "
+    source += "that it was most often given for); \u00d7: geometric mean of the factor from t to t - 1; median and range "
+    source += f"of {plots.seeds_text(args.seed, args.seeds)}; {args.optimizer}, {plots.source_text(args)}"
     utils.save_figure(figure, path, source)
 
 

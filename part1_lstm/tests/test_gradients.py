@@ -118,6 +118,16 @@ def test_survival_counts_units():
     assert found["mean_forget_gate"] == pytest.approx(biases.sigmoid().mean().item())
 
 
+def test_renamed_accuracy_sees_a_digit_under_another_name():
+    digits = digits_of(4000, 5)
+
+    def accuracy(answers):
+        return gradients.renamed_accuracy(answers, digits, digits[:, 0])
+
+    assert accuracy(lambda part: F.one_hot((part[:, 0] + 3) % 10, 10)) == 1
+    assert accuracy(lambda part: F.one_hot(part[:, 1], 10)) == pytest.approx(0.1, abs=0.03)
+
+
 def test_script(tmp_path, monkeypatch):
     """Both figures and the results; a second call trains nothing, and other folders get the same numbers."""
 
