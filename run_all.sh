@@ -38,7 +38,11 @@ case $dataset in
     "" | mnist | typeset) ;;
     *) echo "run_all.sh: --dataset $dataset: it must be mnist or typeset" >&2 && exit 2 ;;
 esac
-if [ -d "${MNIST_DIR:-}" ]; then MNIST_DIR=$(cd "$MNIST_DIR" && pwd); fi
+case ${MNIST_DIR:-} in
+    "") unset MNIST_DIR ;;
+    /* | [A-Za-z]:*) ;;
+    *) MNIST_DIR=$PWD/$MNIST_DIR ;; # before the folder changes
+esac
 cd "$(dirname "$(readlink -f "$0")")"
 
 EXTRA_PACKAGES=()
@@ -177,5 +181,5 @@ echo
     printf '%s\n' "${times[@]}"
 } | tee "$results/run_all.txt"
 echo "Figures:"
-ls -1 "$figures"/fig*.png
+ls -1 "${part1[3]}"/fig1*.png "$figures"/fig[2-8]*.png
 if $stand_in; then stand_in_note; fi

@@ -2,7 +2,7 @@
 # Sets up what is missing, then checks the style and runs all tests, in about 4 minutes on two cores.
 #
 #     bash run_tests.sh                       everything
-#     bash run_tests.sh part1_lstm -k gates   arguments go to pytest; the first may name a folder or a test file
+#     bash run_tests.sh part1_lstm -k gates   arguments go to pytest; the first may name a folder, a file, a test
 #     bash run_tests.sh part2_gan -m long     the long forms: torchrun on two nodes, a killed rank
 [ -n "$BASH_VERSION" ] || exec bash "$0" "$@"
 set -eo pipefail
@@ -20,7 +20,7 @@ tests() {
     if [ $code -eq 5 ] && [ $# -gt 1 ]; then return 0; fi # -k may choose no test of a folder
     return $code
 }
-if [ -e "${1:-}" ]; then
+if [ -e "${1%%::*}" ]; then # such as part1_lstm/tests/test_cells.py::test_name
     tests "$@"
     exit
 fi

@@ -1,4 +1,4 @@
-"""run_all.sh, run_tests.sh and the environment that they set up."""
+"""run_all.sh, and the environment that it and run_tests.sh set up."""
 
 import json
 import os

@@ -66,12 +66,12 @@ class TorchLSTM(nn.Module):
 
 
 def training_step(model, digits, targets):
-    """A function that does one training step on digits (batch, time) and targets (batch), as it is usually written."""
+    """A function of a length: one training step on so many digits of each row, as it is usually written."""
     parameters = list(model.parameters())
     optimizer = torch.optim.RMSprop(parameters, lr=1e-3)
 
-    def step():
-        loss = F.cross_entropy(model(digits), targets)
+    def step(length):
+        loss = F.cross_entropy(model(digits[:, :length]), targets)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 10.0)
@@ -84,18 +84,22 @@ def own_training_step(model, digits, targets):
     """The same with train.py's update on one vector."""
     vector = train.one_vector(model)
     optimizer = torch.optim.RMSprop([vector], lr=1e-3)
-    return lambda: train.update(model, vector, optimizer, F.cross_entropy(model(digits), targets), 10.0)
+
+    def step(length):
+        train.update(model, vector, optimizer, F.cross_entropy(model(digits[:, :length]), targets), 10.0)
+
+    return step
 
 
-def bare_products(length, batch, hidden, device):
-    """A function that does the recurrence's products of one training step: W_h h, W_h^T da and da h^T at each digit."""
+def bare_products(batch, hidden, device):
+    """A function of a length: a training step's recurrent products, W_h h, W_h^T da and da h^T at each digit."""
     W, h, da = (
         torch.randn(shape, device=device) for shape in ((4 * hidden, hidden), (hidden, batch), (4 * hidden, batch))
     )
     W_hT, h_T, a, dh, dW = W.t().contiguous(), h.t(), torch.empty_like(da), torch.empty_like(h), torch.zeros_like(W)
 
     @torch.no_grad()
-    def step():
+    def step(length):
         for _ in range(length):
             torch.mm(W, h, out=a)
             torch.mm(W_hT, da, out=dh)
@@ -105,10 +109,10 @@ def bare_products(length, batch, hidden, device):
 
 
 def make(variant, length, args, device):
-    """The function that does one step of `variant` at this length, and the one at length 1."""
+    """The function that does one step of `variant` at the length it is given, at most `length`."""
     torch.manual_seed(args.seed)
     if variant == "products":
-        return [bare_products(n, args.batch_size, args.hidden_size, device) for n in (length, 1)]
+        return bare_products(args.batch_size, args.hidden_size, device)
     model = TorchLSTM(args.hidden_size)
     if variant != "nn.LSTM":
         model = (LSTM if variant.startswith("equations") else FastLSTM)(hidden_size=args.hidden_size)
@@ -117,20 +121,22 @@ def make(variant, length, args, device):
     digits = torch.randint(DIGITS, (args.batch_size, length + 1)).to(device)
     model = model.to(device)
     form = own_training_step if variant == "fast" else training_step
-    return [form(model, digits[:, :n], digits[:, -1]) for n in (length, 1)]
+    return form(model, digits[:, :-1], digits[:, -1])
 
 
 def measure_time(length, args, device):
     """Interleaved rounds: {variant: [milliseconds of each round]}."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    steps = {variant: make(variant, length, args, device)[0] for variant in VARIANTS}
+    steps = {variant: make(variant, length, args, device) for variant in VARIANTS}
     times = {variant: [] for variant in VARIANTS}
     for round_ in range(args.rounds + 2):
         for variant, step in steps.items():
-            step()  # not timed: FastLSTM keeps the memory of one kind of step, and another variant has taken its place
+            step(
+                length
+            )  # not timed: FastLSTM keeps the memory of one kind of step, and another variant has taken its place
             wait()
             start = time.perf_counter()
-            step()
+            step(length)
             wait()
             if round_ >= 2:  # the first two warm up
                 times[variant].append(1e3 * (time.perf_counter() - start))
@@ -144,9 +150,9 @@ def resident_mib(entry):
 
 
 def peak_mib(variant, length, args, device):
-    """MiB that three steps add to this process at their highest, which has done nothing else."""
-    step, warm_up = make(variant, length, args, device)
-    warm_up()
+    """The most memory, in MiB, that three steps add to this process, which should have done nothing else."""
+    step = make(variant, length, args, device)
+    step(1)
     if device.type == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -154,7 +160,7 @@ def peak_mib(variant, length, args, device):
         Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far: importing torch, or the parent's
         before = resident_mib("VmRSS")
     for _ in range(3):
-        step()
+        step(length)
     after = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else resident_mib("VmHWM")
     return after - (before / 2**20 if device.type == "cuda" else before)
 
@@ -209,6 +215,8 @@ def benchmark(args):
     """Measure, print the table, write results and figure; return what benchmark.json holds."""
     device = utils.pick_device(args)
     everything = torch.get_num_threads()
+    for folder in args.out_dir, args.figures_dir:  # before the minutes of measuring
+        utils.make_folder(folder)
     rows = []
     if COMPILER is None:
         print("no C++ compiler here: nothing is measured under torch.compile")
@@ -243,7 +251,6 @@ def benchmark(args):
     }
     with utils.hold(args.out_dir):
         utils.save_json(args.out_dir / "benchmark.json", result)
-    utils.make_folder(args.figures_dir)
     where = result["provenance"]
     source = f"benchmark.py: batch {args.batch_size}, hidden {args.hidden_size}, medians of {args.rounds} rounds, "
     source += f"{where['processor']}, {where['threads']} threads, torch {where['torch']}"

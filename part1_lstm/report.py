@@ -129,7 +129,7 @@ def long_inputs(results):
 
 
 def repetition(results):
-    """Who reached 99 %, after how many updates, and whose gradient had vanished by then."""
+    """How many runs reached 99 %, after how many updates, and in how many the gradient had vanished."""
     rows = []
     for row in results["repetition"]["summary"]:
         size, needed = row["size"], row["median_updates_to_99"]
@@ -256,6 +256,8 @@ def main(argv=None):
     utils.add_folder_options(parser)
     args = parser.parse_args(argv)
     results = load(args.out_dir)
+    if not any(value for name, value in results.items() if name != "record"):
+        raise utils.InputError(f"{args.out_dir}: no result of this part's scripts is here; run compare.py first")
     counted = claims.count(results)
     own, repository = (folder / "published.json" for folder in (args.out_dir, utils.RESULTS))
     with utils.hold(args.out_dir):
@@ -273,7 +275,8 @@ def main(argv=None):
             for side in SIDES
             if claim[side]
         ]
-        print(f"{claim['says']}  [{'; '.join(sides) or claim['unit']}]")
+        untested = claims.BUILT if claim["unit"] == claims.BUILT else "not tested"
+        print(f"{claim['says']}  [{'; '.join(sides) or untested}]")
     print(*lines, args.out_dir / "report.md", sep="\n")
 
 

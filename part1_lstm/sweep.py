@@ -30,6 +30,7 @@ import utils
 from plots import successes
 from utils import number
 
+USABLE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # processors
 START_HOURS, END_HOURS = 0.1, 12  # the longest that a process under torchrun waits for the others
 
 
@@ -44,8 +45,7 @@ def add_run_options(parser, optimizer=True):
     """Add what determines the runs of any study of several seeds but their lengths, and how they are processed."""
     add = parser.add_argument
     add("--seeds", type=number(int, low=1, high=1000), default=5, help="seeds per cell and length")
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = 1 if utils.process_environment()[2] > 1 else usable  # torchrun's processes are workers already
+    workers = 1 if utils.process_environment()[2] > 1 else USABLE  # torchrun's processes are workers already
     add("--workers", type=number(int, low=1, high=1024), default=workers, help="runs at the same time")
     add("--restart", action="store_true", help="train finished runs again as well")
     train.add_training_options(parser, optimizer)
@@ -54,7 +54,7 @@ def add_run_options(parser, optimizer=True):
 
 
 def one_run(args, folder="compare", **own):
-    """The options of one run of a sweep: `own` before the sweep's, the rest train.py's defaults.
+    """The options of one run of a sweep: `own` override the sweep's, train.py's defaults fill the rest.
 
     Raises InputError if they do not go together.
     """
@@ -145,21 +145,20 @@ def exchange():
         raise ConnectionError(message) from None
 
 
-def train_shared(runs, workers, restart=False):
-    """train_all, under torchrun with the runs shared out: all results on the first process, None on the others."""
-    with exchange():
-        rank, world = utils.join_ranks(hours=START_HOURS)
+def shared(work, jobs):
+    """work(jobs), a list of results; under torchrun with the jobs shared out, and None on all but the first process."""
+    rank, world = utils.join_ranks(hours=START_HOURS)
     if world == 1:
-        return train_all(runs, workers, restart=restart)
+        return work(jobs)
     parts = [None] * world if rank == 0 else None
-    own = train_all(runs[rank::world], workers, restart=restart)
+    own = work(jobs[rank::world])
     with exchange():
         dist.monitored_barrier(timeout=timedelta(hours=END_HOURS))  # unlike a gather it names who is missing
         dist.gather_object(own, parts)
         dist.destroy_process_group()
     if rank > 0:
         return None
-    results = [None] * len(runs)
+    results = [None] * len(jobs)
     for start, part in enumerate(parts):
         results[start::world] = part
     return results
@@ -190,7 +189,7 @@ def train_sweep(args, runs):
         utils.make_folder(args.figures_dir)
         announce(runs, args)
     with utils.hold(args.out_dir / "compare") if first else nullcontext():
-        results = train_shared(runs, args.workers, args.restart)
+        results = shared(partial(train_all, workers=args.workers, restart=args.restart), runs)
     if not first:
         return None, None
     commits = sorted({str(result["provenance"]["git_commit"]) for result in results})
@@ -238,10 +237,10 @@ def chosen(rows, **wanted):
 def summarise(runs, keys):
     """Median, mean, standard deviation (0 for one run) and success rate of each group of runs, a dictionary each.
 
-    Runs that agree in `keys` are a group, in the order of `runs`. A success is a run that reached --stop-at; beside its
-    rate stands the 95 % Wilson interval. Medians, mean and deviation are those of `accuracy`, but for
-    `median_test_accuracy` (None without test set), `median_epochs` and the updates. `updates_to_99` is sorted, with
-    None for a run that never reached 99 %; their median is None if it falls on such a run.
+    Runs that agree in `keys` are a group, in the order of `runs`. A success is a run that reached its own
+    stop_at; beside its rate stands the 95 % Wilson interval. Medians, mean and deviation are those of `accuracy`, but
+    for `median_test_accuracy` (None without test set), `median_epochs` and the updates. `updates_to_99` is sorted,
+    with None for a run that never reached 99 %; their median is None if it falls on such a run.
     """
     groups = {}
     for entry in runs:

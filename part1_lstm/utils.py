@@ -38,7 +38,7 @@ HERE = Path(__file__).resolve().parent
 FIGURES = HERE.parent / "figures"
 RESULTS = HERE.parent / "results" / HERE.name
 
-plt.rcdefaults()  # a matplotlibrc of the user has no part in the figures
+plt.rcdefaults()  # the user's matplotlibrc does not affect the figures
 plt.style.use(HERE / "report.mplstyle")
 
 SAME_RESULT = {"device", "threads", "workers", "restart"}  # options that change no result of a study but the time
@@ -86,7 +86,8 @@ class Parser(argparse.ArgumentParser):
         for name in (name for name in made if name in now.keys() - SAME_RESULT):
             if now[name] != made[name] and not (name == "seeds" and now[name] > made[name]):
                 folders = f"--out-dir {args.out_dir} --figures-dir {args.figures_dir}"
-                told = f"{path} was made with {name.replace('_', ' ')} {made[name]}, not {now[name]}"
+                given = "the default" if now[name] is None else now[name]
+                told = f"{path} was made with {name.replace('_', ' ')} {made[name]}, not {given}"
                 self.error(f"{told}: --out-dir mine keeps it, {folders} replaces it")
 
 
@@ -121,7 +122,7 @@ def number(kind, low=None, high=None, above=None, below=None):
 
 def add_common_options(parser, figures=True):
     """Add the options that every script has: seed, device, threads and the one or two output folders."""
-    help = "fixes every random number (where there is a --data-seed: all others); of several seeds the first"
+    help = "fixes every random number but, where there is a --data-seed, the palindromes; of several seeds the first"
     parser.add_argument("--seed", type=number(int, low=0, below=2**31), default=0, help=help)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="where to compute")
     parser.add_argument(
@@ -183,9 +184,9 @@ def cpu_abilities():
 def matmul_precision(name, device):
     """The setting of torch.set_float32_matmul_precision that --matmul-precision `name` stands for on a kind of device.
 
-    On a CPU "medium" takes oneDNN's products in the place of MKL's. On AMD's processors they are as exact, and on
-    some twice as fast, so `auto` is "medium" there; on Intel's they are slower, or rounded to bfloat16, and `auto` is
-    "highest", as on every other device. Raises InputError for a setting that changes nothing on the device.
+    On a CPU "medium" takes oneDNN's products instead of MKL's. On AMD's processors they are as exact, on some twice as
+    fast and on others a tenth slower, so `auto` is "medium" there; on Intel's they are slower, or rounded to bfloat16,
+    and `auto` is "highest", as on every other device. Raises InputError for a setting that changes nothing there.
     """
     abilities = cpu_abilities() if device == "cpu" else {}
     works = {"highest"}
@@ -198,7 +199,7 @@ def matmul_precision(name, device):
     if name == "auto":
         return "medium" if "medium" in works and device == "cpu" and "AuthenticAMD" in processor() else "highest"
     if name not in works:
-        told = f"this machine's {device}, which knows: auto, {', '.join(sorted(works))}"
+        told = f"this machine's {device}; choose from auto, {', '.join(sorted(works))}"
         raise InputError(f"--matmul-precision {name} has no effect on {told}")
     return name
 
@@ -253,7 +254,7 @@ def join_ranks(device=None, hours=240):
 
 
 def prepare_worker():
-    """Start a worker process of a pool: Ctrl-C is the parent's to answer, and the worker ends when its parent does."""
+    """Start a worker process of a pool: the parent alone handles Ctrl-C, and the worker ends when its parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def end_with_parent():
@@ -358,7 +359,7 @@ def load_json(path, *keys):
 def load_tensors(path, *keys, device="cpu"):
     """The dictionary of tensors and plain values that a file of torch.save holds; nothing in the file is run.
 
-    Raises InputError, in one line, if the file is missing, damaged, or has not all of `keys`.
+    Raises InputError, in one line, if the file is missing, damaged, or does not have all of `keys`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -376,7 +377,7 @@ def load_tensors(path, *keys, device="cpu"):
 def checked(path, data, keys):
     """`data`, read from `path`; raises InputError if it is no dictionary or one of `keys` is missing."""
     if not isinstance(data, dict):
-        raise InputError(f"{path}: this file holds a {type(data).__name__} in the place of named values")
+        raise InputError(f"{path}: this file holds a {type(data).__name__}, not a dictionary")
     if missing := [key for key in keys if key not in data]:
         raise InputError(f"{path}: this file has no {', '.join(map(repr, missing))}")
     return data
@@ -447,12 +448,12 @@ def without_restart(advice):
     if "--restart" not in sys.argv:
         return advice
     if "with --resume" in advice:
-        return advice.replace("with --resume", "with --resume in the place of --restart")
+        return advice.replace("with --resume", "with --resume instead of --restart")
     return advice.replace("the same command", "with --restart everything is trained again, without it the same command")
 
 
 def run(main, after_stop="the same command goes on where it was"):
-    """Call `main` as a script: errors that a user can mend become one line, not a traceback.
+    """Call `main` as a script: errors that a user can fix are printed as one line, not a traceback.
 
     Exit codes: 2 bad options or input; 1 a failed disk, too little memory, a run that diverged; 130 Ctrl-C, answered
     with `after_stop`.

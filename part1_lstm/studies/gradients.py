@@ -91,20 +91,12 @@ def kept_of_first(f):
 
 
 def survival(f):
-    """How much of c_1 is left at the end, from the forget gates (rows, time, units): a dictionary of numbers.
+    """How many units there are, and how many keep more than half of c_1 to the end, mean over the rows.
 
-    Units that keep more than half of it, and the largest share of a unit, both as means over the rows; the first of
-    them for the first row alone; the mean forget gate from the second step on.
+    f is the forget gates (rows, time, units).
     """
-    left = kept_of_first(f)[:, -1]
-    counts = (left > 0.5).sum(1)
-    return {
-        "units": f.shape[2],
-        "units_keeping_half": counts.double().mean().item(),
-        "units_keeping_half_in_first_row": counts[0].item(),
-        "largest_share": left.amax(1).mean().item(),
-        "mean_forget_gate": f[:, 1:].mean().item(),
-    }
+    counts = (kept_of_first(f)[:, -1] > 0.5).sum(1)
+    return {"units": f.shape[2], "units_keeping_half": counts.double().mean().item()}
 
 
 def name_of(run_args):
@@ -163,7 +155,7 @@ def measure(run_args, state, input_length, trained_on):
     """One row of the results: the run's network with the weights `state`, at `input_length`.
 
     trained_on: the length it was trained on, or None. For a trained LSTM the row also has its gates' `survival` on a
-    validation batch of that length, and the accuracy there.
+    validation batch of that length, and the accuracy on the whole split of that length.
     """
     digits, targets = validation(run_args, input_length)
     kind, _, _ = cells.pick(run_args.cell, run_args.implementation, run_args.hidden_size)
@@ -255,9 +247,10 @@ def plot_gradients(rows, summary, args, path):
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13))  # inside, it would hide lines
     panels[0].set_ylabel("gradient norm at step t / at the last step")
     source = f"studies/gradients.py: |dL/dh_t| and |dL/dc_t|, {args.batch_size} validation palindromes, "
-    source += f"{args.input_length} digits read (accuracies: the same; renamed: if each answer stands for the digit "
-    source += "that it was most often given for); \u00d7: geometric mean of the factor from t to t - 1; median and range "
-    source += f"of {plots.seeds_text(args.seed, args.seeds)}; {args.optimizer}, {plots.source_text(args)}"
+    source += f"{args.input_length} digits read; accuracies: all validation palindromes of that length; renamed: if "
+    source += "each answer stands for the digit that it was most often given for; \u00d7: geometric mean of the factor "
+    source += f"from t to t - 1; median and range of {plots.seeds_text(args.seed, args.seeds)}; {args.optimizer}, "
+    source += plots.source_text(args)
     utils.save_figure(figure, path, source)
 
 
@@ -346,7 +339,6 @@ def main(argv=None):
         result = {
             "answer": sentences,
             "summary": summary,
-            "gates_shown": {name: shown[1][name] for name in ("network", "trained_on", "seed", "gates")},
             "runs": rows,
             **sweep.header(args, origin),
             "seconds": time.perf_counter() - start,

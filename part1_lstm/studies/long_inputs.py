@@ -83,7 +83,7 @@ def plot(runs, summary, args, path):
         x = [entry["input_length"] * factor for entry in own]
         right.scatter(x, [entry["accuracy"] for entry in own], color=colour, **plots.DOT)
     right.axhline(0.1, **plots.GUESS)
-    left.set(title="success rate and its 95 % interval", ylabel="share of runs that reached 99 %")
+    left.set(title="success rate and its 95 % interval", ylabel=f"share of runs that reached {args.stop_at:.3g}")
     right.set(title="every run, and medians", ylabel="best validation accuracy")
     for axes in (left, right):
         axes.set(xlabel="sequence length T (digits read)", xscale="log", ylim=(-0.03, 1.04))

@@ -23,7 +23,6 @@ import statistics
 from contextlib import nullcontext
 
 import torch
-import torch.distributed as dist
 from tqdm import tqdm
 
 import cells
@@ -39,6 +38,7 @@ from sweep import chosen
 TEST = 2000  # palindromes for the accuracy
 GRADIENT_EVERY = 5  # evaluations
 HIGHEST = 1e9  # the largest ratio of gradients in the figure
+LAST = {"color": "0.6", "lw": 1, "ls": "-."}  # the line at the last update
 STYLES = {8000: "-", 0: ":"}  # the sizes whose gradients the figure shows
 plt = utils.plt
 
@@ -53,11 +53,15 @@ def parse_args(argv=None):
     parser.add_argument(
         "--sizes", nargs="+", type=size, default=[1000, 8000, 64_000, 0], help="training sets; 0: fresh batches"
     )
-    parser.add_argument("--updates", type=count, default=10_000, help="at most so many for each run")
+    parser.add_argument("--updates", type=count, default=10_000, help="maximum number of updates per run")
     parser.add_argument("--every", type=count, default=100, help="updates between two evaluations")
     sweep.add_run_options(parser)
+    unused = ("epochs", "total_len", "train_portion", "stop_at")  # --updates, --sizes and 99 % take their place
+    for action in parser._actions:
+        if action.dest in unused:
+            action.help = argparse.SUPPRESS
     args = parser.parse_args(argv)
-    for name in ("epochs", "total_len", "train_portion", "stop_at"):  # --updates, --sizes and 99 % take their place
+    for name in unused:
         if getattr(args, name) != parser.get_default(name):
             parser.error(f"--{name.replace('_', '-')} has no effect in this study")
         delattr(args, name)
@@ -211,7 +215,7 @@ def draw(runs, args, path):
                         updates = [updates for updates, _ in run["gradients"]]
                         below.plot(updates, ratios, STYLES[size], color=kind.colour, lw=1, alpha=0.8)
                         below.scatter(updates[-1], ratios[-1], color=kind.colour, **marker)
-        above.axhline(args.updates, color="0.6", lw=1, ls="--")
+        above.axhline(args.updates, **LAST)
         above.set(xlim=(-0.5, len(sizes) - 0.5), ylim=(0.7 * args.every, 2 * args.updates))
         names = [f"{size:,}" if size else "fresh" for size in sizes]
         above.set(title=f"{length} digits", yscale="log", xlabel="training palindromes")
@@ -223,6 +227,8 @@ def draw(runs, args, path):
     above.scatter(
         [], [], color="0.4", label=f"a run that did not reach 99 % in {args.updates:,} updates", **plots.CROSS
     )
+    above.plot([], [], label=f"above: {args.updates:,} updates, where training ends", **LAST)
+    above.scatter([], [], label="below: the end of a run that reached 99 %", color="0.4", **plots.DOT)
     for size in sizes:
         if size in STYLES:
             label = f"below: {f'{size:,} palindromes' if size else 'fresh batches'}"
@@ -240,20 +246,19 @@ def main(argv=None):
     """Run from the command line: train what is missing, then write the summary and the figure."""
     args = parse_args(argv)
     jobs = plan(args)
-    rank, world = utils.join_ranks()
+    first = utils.process_environment()[0] == 0
     utils.make_folder(args.out_dir / "repetition")
     utils.make_folder(args.figures_dir)
-    with utils.hold(args.out_dir / "repetition") if rank == 0 else nullcontext():
-        own = jobs[rank::world]
+
+    def work(own):
         with tqdm(total=len(own), desc="runs", unit="run") as bar:
-            sweep.in_parallel(train_one, own, args.workers, lambda *_: bar.update())
-        if world > 1:
-            with sweep.exchange():
-                dist.barrier()  # the first process waits for all runs
-                dist.destroy_process_group()
-        if rank > 0:
-            return
-        runs = [compact(train_one(argparse.Namespace(**vars(job) | {"restart": False}))) for job in jobs]
+            return sweep.in_parallel(train_one, own, args.workers, lambda *_: bar.update())
+
+    with utils.hold(args.out_dir / "repetition") if first else nullcontext():
+        results = sweep.shared(work, jobs)
+    if results is None:
+        return
+    runs = [compact(result) for result in results]
     runs.sort(key=lambda run: (run["cell"], run["input_length"], run["size"] or math.inf, run["seed"]))
     summary, paths = summarise(runs), (args.out_dir / "repetition.json", args.figures_dir / "repetition.png")
     header = sweep.header(args, utils.provenance(utils.pick_device(args)))

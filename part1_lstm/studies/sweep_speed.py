@@ -20,7 +20,6 @@ Writes OUT_DIR/sweep_speed.json.
 
 import argparse
 import multiprocessing
-import os
 import statistics
 import tempfile
 import time
@@ -120,9 +119,9 @@ def parse_args(argv=None):
     length = number(int, low=1, high=dataset.MAX_INPUT_LENGTH)
     parser.add_argument("--lengths", type=length, nargs="+", default=[11, 15, 19, 25], help="digits that are read")
     parser.add_argument("--epochs", type=number(int, low=1), default=6, help="of each run")
-    parser.add_argument("--rounds", type=number(int, low=1), default=3, help="times that either does all runs")
+    parser.add_argument("--rounds", type=number(int, low=1), default=3, help="how often each script trains all runs")
     parser.add_argument(
-        "--workers", type=number(int, low=1), default=os.cpu_count() or 1, help="processes of the sweep"
+        "--workers", type=number(int, low=1, high=1024), default=sweep.USABLE, help="processes of the sweep"
     )
     utils.add_common_options(parser, figures=False)
     return parser.parse_args(argv)
@@ -132,6 +131,7 @@ def main(argv=None):
     """Measure, print, and write sweep_speed.json."""
     args = parse_args(argv)
     device = utils.pick_device(args)
+    utils.make_folder(args.out_dir)
     seconds = {script: [] for script in SCRIPTS}
     context = multiprocessing.get_context("spawn")
     with (

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import torch
 
 import benchmark
 import report
+from studies import sweep_speed
 
 
 def test_every_variant_is_measured(tmp_path, monkeypatch, capsys):
@@ -25,3 +27,19 @@ def test_every_variant_is_measured(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     benchmark.main([*words, "--memory-of", "fast"])
     assert float(capsys.readouterr().out) >= 0
+
+
+def test_a_step_trains_the_model_that_it_is_given():
+    for form in benchmark.training_step, benchmark.own_training_step:
+        model = benchmark.FastLSTM(hidden_size=4)
+        step = form(model, torch.randint(10, (8, 5)), torch.randint(10, (8,)))
+        before = [parameter.clone() for parameter in model.parameters()]
+        step(1)
+        step(5)
+        assert not any(map(torch.equal, before, model.parameters()))
+
+
+def test_the_usual_script_learns(tmp_path):
+    args = sweep_speed.parse_args(["--lengths", "3", "--epochs", "60", "--out-dir", str(tmp_path)])
+    for options in sweep_speed.plan(args, tmp_path):
+        assert sweep_speed.usual_run(options, torch.device("cpu")) > 0.9

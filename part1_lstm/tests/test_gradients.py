@@ -111,11 +111,7 @@ def test_survival_counts_units():
     f = gate_values(model, digits_of(3, 20))[1]
     expected = biases.sigmoid() ** 19
     torch.testing.assert_close(kept_of_first(f)[0, -1], expected)
-    found = survival(f)
-    assert found["units"] == 4
-    assert found["units_keeping_half"] == found["units_keeping_half_in_first_row"] == 2  # .397 and .88, .998
-    assert found["largest_share"] == pytest.approx(expected[-1].item())
-    assert found["mean_forget_gate"] == pytest.approx(biases.sigmoid().mean().item())
+    assert survival(f) == {"units": 4, "units_keeping_half": 2}  # .397 and .88, .998
 
 
 def test_renamed_accuracy_sees_a_digit_under_another_name():
@@ -152,7 +148,6 @@ def test_script(tmp_path, monkeypatch):
     assert len(first["answer"]) == 3
     accuracies = [row["gates"]["validation_accuracy"] for row in first["runs"] if "gates" in row]
     assert len(accuracies) == 4
-    assert first["gates_shown"]["gates"]["validation_accuracy"] == max(accuracies)
 
     monkeypatch.setattr(gradients, "plot_gradients", lambda *_: None)
     monkeypatch.setattr(gradients, "plot_gates", lambda *_: None)

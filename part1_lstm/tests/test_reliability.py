@@ -27,7 +27,7 @@ import run_folder
 import sweep
 import train
 import utils
-from studies import gradients, long_inputs, protocols, sweep_speed, three_digits
+from studies import gradients, long_inputs, protocols, repetition, sweep_speed, three_digits
 
 TINY = ["--input-length", "5", "--hidden-size", "8", "--total-len", "300", "--batch-size", "64", "--stop-at", "2"]
 TINY += ["--device", "cpu", "--threads", "1"]
@@ -352,6 +352,7 @@ BAD_COMPARE += [["--seeds", "1001"], ["--workers", "0"], ["--train-portion", "0.
         (long_inputs.main, SWEEP, [["--far-lengths", "1001"], ["--forget-biases", "nan"], ["--far-epochs", "0"]]),
         (three_digits.main, [], [["--updates", "50"], ["--updates", "102"], ["--seeds", "0"]]),
         (gradients.main, [], [["--input-length", "1"], ["--train-length"], ["--forget-bias", "x"]]),
+        (repetition.main, [], [["--updates", "150"], ["--epochs", "5"], ["--sizes", "-1"]]),
         (sweep_speed.main, [], [["--rounds", "0"], ["--figures-dir", "x"]]),
         (benchmark.main, [], [["--lengths", "0"], ["--memory-of", "all"]]),
     ],

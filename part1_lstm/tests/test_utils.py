@@ -206,7 +206,7 @@ def test_advice_after_a_restart_can_be_followed(monkeypatch):
         ([], "the same command with --resume goes on", "the same command goes on"),
         (
             ["--restart"],
-            "the same command with --resume in the place of --restart goes on",
+            "the same command with --resume instead of --restart goes on",
             "with --restart everything is trained again, without it the same command goes on",
         ),
     ]:

@@ -12,7 +12,7 @@ import utils
 
 RUN = [*TYPESET, "--limit", "200", "--name", "run"]
 
-# A convolutional generator in the place of gan.py's.
+# A convolutional generator instead of gan.py's.
 CONVOLUTIONAL = """class Generator(nn.Module):
     def __init__(self, kind="written", latent_dim=LATENT_DIM, bn_eps=1e-5):
         super().__init__()
