@@ -1,6 +1,6 @@
 """How long a training step of the GAN takes: from the usual script to train.py, one change per rung.
 
-    python benchmark.py --out-dir mine                     # both discriminators, 1 and 2 threads, some minutes
+    python benchmark.py --out-dir mine                     # both discriminators, on one thread and on all
     python benchmark.py --out-dir mine --archs initial --rounds 3        # a quick try
     python benchmark.py                                    # replaces the published numbers by this machine's
 
@@ -242,7 +242,9 @@ def parse_args(argv=None):
     parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images per step")
     parser.add_argument("--steps", type=count, default=100, help="training steps of each rung per round")
     parser.add_argument("--rounds", type=count, default=7, help="rounds that are timed")
-    parser.add_argument("--memory-of", help="print only the MiB of this rung, of the first of --archs")
+    parser.add_argument(
+        "--memory-of", choices=[*RUNGS, *OWN], help="print only the MiB of this rung, of the first of --archs"
+    )
     dataset.add_data_options(parser)
     utils.add_common_options(parser)
     return parser.parse_args(argv)
@@ -253,7 +255,8 @@ def main(argv=None):
     device = utils.pick_device(args)
     images = dataset.load(args)[0]
     if len(images) < args.steps * args.batch_size:
-        raise utils.InputError(f"{args.steps} steps of {args.batch_size} need more than the {len(images)} images")
+        needed = f"--steps {args.steps} of --batch-size {args.batch_size} need {args.steps * args.batch_size} images"
+        raise utils.InputError(f"{needed}, and there are {len(images)}: give fewer steps")
     if args.memory_of:
         print(peak_mib(args.memory_of, args.archs[0], images, args, device))
         return

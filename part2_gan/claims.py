@@ -44,7 +44,7 @@ class Rule(NamedTuple):
         return self.compare(number, self.limit)
 
     def limits(self):
-        """The limit and, if it is ours, one a tenth lower and one higher; a share moves by a tenth of what is left."""
+        """The limit and, if it is ours, one a tenth lower and one higher (a share: of its distance from 0 or 1)."""
         reach = min(self.limit, 1 - self.limit) if 0 < self.limit < 1 else abs(self.limit)
         return [self.limit + step * reach for step in ((0, -0.1, 0.1) if self.ours else (0,))]
 
@@ -73,14 +73,12 @@ class Claim(NamedTuple):
 
 
 def verdict(k, n):
-    """What k of n units say: "holds", "does not hold" or "open"; None for no units."""
+    """What k of n units say: "holds", "does not hold" or "open"."""
 
     def at(k, n):
         low, high = metrics.wilson(k, n)
         return "holds" if low > 0.5 else "does not hold" if high < 0.5 else "open"
 
-    if n == 0:
-        return None
     without_one = [(k - 1, n - 1)] * (k > 0) + [(k, n - 1)] * (k < n)
     words = {at(k, n)} | {at(*counts) for counts in without_one if n > 1}
     return words.pop() if len(words) == 1 else "open"
@@ -121,6 +119,11 @@ def pairs(results, side):
 def at_epoch(run, epoch):
     """The evaluation of a run after an epoch."""
     return next(entry for entry in run["quality"] if entry["epoch"] == epoch)
+
+
+def ten_to(epoch):
+    """The first of the ten epochs that end with `epoch`."""
+    return max(1, epoch - 9)
 
 
 def over(first, last, column):
@@ -305,14 +308,14 @@ CLAIMS = [
           relative_to_real("confident_share"), Rule(lt, 0.5)),
     Claim("balances", "dropout and fewer neurons in D help to balance the power, ...",
           "after the same number of epochs D's accuracy, its dropout active, is at least 0.1 lower than that of the "
-          "initial D", PAIR, lambda a, b, n: mean(a, "d_accuracy", n - 9, n) - mean(b, "d_accuracy", n - 9, n),
-          Rule(ge, 0.1)),
+          "initial D", PAIR,
+          lambda a, b, n: mean(a, "d_accuracy", ten_to(n), n) - mean(b, "d_accuracy", ten_to(n), n), Rule(ge, 0.1)),
     Claim("samples_improved", "... allowing both networks to learn effectively (samples)",
           "after the same number of epochs the Fréchet distance is less than half of that with the initial D", PAIR,
           lambda a, b, n: frechet_ratio(at_epoch(b, n), at_epoch(a, n)), Rule(lt, 0.5)),
     Claim("dynamics_improved", "the training dynamics improved significantly (losses)",
           "after the same number of epochs the losses are at most half as far from log 2 as with the initial D", PAIR,
-          lambda a, b, n: distance_from_log2(b, n - 9, n) / distance_from_log2(a, n - 9, n), Rule(le, 0.5)),
+          lambda a, b, n: distance_from_log2(b, ten_to(n), n) / distance_from_log2(a, ten_to(n), n), Rule(le, 0.5)),
     Claim("stable", "both losses fluctuate around a stable point",
           "neither mean changes by 0.05 or more from the third quarter of the epochs to the last", BALANCED, drift,
           Rule(lt, 0.05)),

@@ -94,15 +94,25 @@ def path_of(args, kind="cnn"):
     return utils.subfolder(utils.RESULTS, args.dataset) / f"classifier{KINDS[kind].suffix}.pt"
 
 
+def check_there(path, dataset, script, option):
+    """Raise utils.InputError, which names the remedy, if the file of a network of a data set is missing."""
+    if not path.exists():
+        raise utils.InputError(
+            f"{path}: there is no such file; {script} --dataset {dataset} makes one, or give {option}"
+        )
+
+
 def with_test_digits(args, device):
     """The classifier of --classifier, or the repository's, and its `metrics.outputs` for the test digits of `args`.
 
     Raises utils.InputError if there is no classifier, or one of another data set.
     """
     path = args.classifier or path_of(args)
+    check_there(path, args.dataset, "classifier.py", "--classifier")
     classifier, trained = load_classifier(path, device)
     if trained["dataset"] != args.dataset:
-        raise utils.InputError(f"{path} was trained on {trained['dataset']}, not on {args.dataset}: run classifier.py")
+        told = f"give --classifier, or run classifier.py --dataset {args.dataset}"
+        raise utils.InputError(f"{path} was trained on {trained['dataset']}, not on {args.dataset}: {told}")
     return classifier, metrics.outputs(classifier, dataset.scale(dataset.load(args, train=False)[0]).to(device))
 
 

@@ -100,7 +100,7 @@ def finished_runs(args):
 def source_of(configs, seeds):
     """The foot of a figure with a panel for each recipe: {recipe: config}, {recipe: seeds}."""
     first, *others = configs
-    text = plots.describe(configs[first], f"{named(seeds[first])}")
+    text = plots.describe(configs[first], named(seeds[first]))
     for other in others:
         text += f". {RECIPES[other]}: {plots.describe_recipe(configs[other])}, {named(seeds[other])}"
     return text
@@ -133,7 +133,7 @@ def draw_losses(histories, record=None, logarithmic=False):
         utils.label_plainly(axes[0, 0].yaxis)
     for ax in axes[0, 1:]:
         ax.set_ylabel("")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
+    handles, labels = max((ax.get_legend_handles_labels() for ax in axes[0]), key=lambda found: len(found[1]))
     figure.legend(handles, labels, loc="outside upper center", ncols=6, markerscale=2)
     return figure
 

@@ -3,7 +3,7 @@
     python evaluate.py                        # the generator in the repository; without MNIST: what needs no digits
     python evaluate.py --out-dir mine --checkpoint RUN/checkpoint.pt    # another generator
 
-Draws 10,000 samples in eval mode, from a seed that training has not used, and gives them to the classifier:
+Draws 10,000 samples in eval mode, from latents that no update has used, and gives them to the classifier:
 
     histogram             how often each digit is assigned with confidence above .99; all others are `unsure`
     score                 exp E KL(p(y|x) || p(y)), the formula of the Inception score (Salimans et al. 2016), 1 to 10
@@ -158,8 +158,8 @@ def print_entry(name, entry):
         for space in "pixels", "features":
             of = neighbours[space]
             print(
-                f"  nearest training digit in {space}: {of['median_ratio']:.2f} times as far as from test digits; "
-                f"nearer than from 99 % of them: {ranged(of, 'closer_share', '.1%')}"
+                f"  distance to the nearest training digit in {space}: {of['median_ratio']:.2f} times a test digit's "
+                f"(median); {ranged(of, 'closer_share', '.1%')} are nearer than 99 % of test digits"
             )
     if entry["discriminator"]:
         print("  accuracy of D:", ", ".join(f"{value:.1%} on {what}" for what, value in entry["discriminator"].items()))

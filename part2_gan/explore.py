@@ -7,8 +7,8 @@
     left     the path between the latents of two digits:  (1 - alpha) z_from + alpha z_to
     right    the report's roof on any digit:              z_digit + s (z_7 - z_1)
 
-On the sphere the path is a great circle (slerp) and the sum is scaled to norm 10. The bars under an image are the
-classifier's probabilities of the ten digits. "New latents" takes those of the next seed (see latents.py).
+With --slerp the path is spherical, between the latents as they are, and the sum is scaled to norm 10. The bars under
+an image are the classifier's probabilities of the ten digits. "New latents" takes those of the next seed (latents.py).
 
 Reads generator.pt and classifier.pt; writes the file of --snapshot alone.
 """
@@ -131,7 +131,7 @@ def main(argv=None):
     add("--alpha", type=utils.number(float, low=0, high=1), default=0.5, help="position on the path")
     add("--digit", type=digit, default=6, help="digit that z_7 - z_1 is added to")
     add("--strength", type=utils.number(float, low=-2, high=2), default=1.0, help="the factor of z_7 - z_1")
-    add("--slerp", action="store_true", help="on the sphere of norm 10 instead of straight lines")
+    add("--slerp", action="store_true", help="slerp instead of a straight line, and the sum scaled to norm 10")
     add("--snapshot", type=dataset.png_file, help="write a picture into this PNG file and open no window")
     latents.add_latent_options(parser)
     args = parser.parse_args(argv)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 import metrics
 import plots
 import utils
-from classifier import load_classifier, path_of
+from classifier import check_there, load_classifier, path_of
 from gan import LATENT_DIM, Generator, sample
 
 CONFIDENT = 0.9  # an image classified with less confidence has a "?" in the figures
@@ -76,6 +76,8 @@ def load_networks(args):
     device = utils.pick_device(args)
     args.checkpoint = args.checkpoint or utils.subfolder(utils.RESULTS, args.dataset) / "generator.pt"
     args.classifier = args.classifier or path_of(args)
+    check_there(args.checkpoint, args.dataset, "dynamics.py", "--checkpoint")
+    check_there(args.classifier, args.dataset, "classifier.py", "--classifier")
     generator, config = load_generator(args.checkpoint, device)
     classifier, trained = load_classifier(args.classifier, device)
     for name, found in ("generator", config["dataset"]), ("classifier", trained["dataset"]):
@@ -100,7 +102,7 @@ def classify(classifier, images):
 def confident_latents(generator, classifier, seed, confidence, tries):
     """Yield those of `tries` latents from N(0, 1) that are classified with at least `confidence`, BATCH at a time.
 
-    Comes as pairs z (n, latent_dim), digits (n,), in the order of the seed.
+    Comes as pairs z (n, latent_dim), digits (n,), in the order of the seed; `tries` is rounded up to whole BATCHes.
     """
     device, source = next(generator.parameters()).device, torch.Generator().manual_seed(seed)
     for _ in range(0, tries, BATCH):

@@ -42,7 +42,9 @@ def describe(probabilities):
 
 
 def score(probabilities, weights=None):
-    """exp of the mean KL divergence from p(y|x), (n, 10), to its mean p(y): 1 (no class is told) to 10.
+    """exp of the mean KL divergence from p(y|x), (n, 10), to its mean p(y).
+
+    From 1 (no image is sure, or all show one class) to 10 (all are sure, and the classes equally frequent).
 
     The formula of the Inception score (Salimans et al. 2016). Weights (n,), with sum n, say how often each one counts.
     """
@@ -125,8 +127,6 @@ def interval(value, replicates):
 
 def wilson(count, total):
     """The 95 % interval (low, high) of Wilson (1927) for a rate of which `count` of `total` were seen."""
-    if not total:
-        return 0.0, 1.0
     z = 1.959964
     share, slack = count / total, z * z / total
     middle, half = share + slack / 2, math.sqrt(slack * (share * (1 - share) + slack / 4))
@@ -184,7 +184,8 @@ def nearest(queries, points, k=1):
 
 def thinned(rows, count):
     """At most `count` of the rows, at equal distances: MNIST's first 5,000 test digits are easier than the rest."""
-    return rows[:: max(1, len(rows) // count)][:count]
+    count = min(count, len(rows))
+    return rows[torch.arange(count, device=rows.device) * len(rows) // count]
 
 
 def manifold(features, k=3):

@@ -37,7 +37,7 @@ def to_bytes(images):
     return ((images + 1) * 127.5).round().to(torch.uint8).cpu()
 
 
-def draw_samples(grids, size=2.6):
+def draw_samples(grids, size):
     """A row of grids of samples, {title: images (n, 784)}, each `size` inches wide. Returns the figure."""
     # Titles and foot need 0.9 inches: with less the titles are cut off.
     figure, axes = utils.plt.subplots(1, len(grids), figsize=(max(size * len(grids), 4), size + 0.9), squeeze=False)

@@ -150,13 +150,13 @@ def quality(results):
         distance, floor = f"{entry['frechet_distance']:.1f} ({low:.1f} to {high:.1f})", f"{entry['floor']:.1f}"
         found, digits = entry["precision_recall"] or {}, f"... {entry['floor_digits']:,} training digits"
         for label, first, figures, kind in (
-            (name, distance, entry, "samples"),
+            (f"{entry['samples']:,} samples of {name}", distance, entry, "samples"),
             (digits, floor, entry["test_digits"], "training_digits"),
         ):
             shares = [f"{found[kind][what]:.2f}" if found else "-" for what in ("precision", "recall")]
             rows.append([label, first, f"{figures['score']:.2f}", f"{100 * figures['confident_share']:.0f} %", *shares])
             rows[-1].append(", ".join(map(str, figures["histogram"])))
-    head = ["samples of", "Fréchet distance", "score", "confident", "precision", "recall", "confident, 0 to 9"]
+    head = ["", "Fréchet distance", "score", "confident", "precision", "recall", "confident, 0 to 9"]
     told = "Score, confident and 0 to 9 of real digits are those of the test digits. One training run each"
     told += "; five of best_lr are under *What improves the samples*." if "best_lr" in results["evaluate"] else "."
     return [*table(head, rows), "", told]
@@ -264,7 +264,7 @@ SECTIONS = [
     ("Figures 2 to 5: training dynamics", ["fig2_initial_losses", "fig3_initial_samples", "fig4_balanced_losses",
      "fig5_progression"], "dynamics.py", "Losses and samples of the initial and the balanced discriminator, as "
      "published and as written. Dots: the losses that the report's author printed.", dynamics, "dynamics"),
-    ("Sample quality", ["nearest_neighbours"], "evaluate.py", "10,000 samples of each generator; the figure shows "
+    ("Sample quality", ["nearest_neighbours"], "evaluate.py", "Samples of each generator; the figure shows "
      "some of the one in the repository, with their nearest training digits.", quality, "evaluate"),
     ("Figures 6 to 8: the latent space", ["fig6_interpolation", "fig7_roof_to_6", "fig8_hybrid_to_6"],
      "interpolate.py, arithmetic.py", "Strips of one generator, three for each kind, with the class of every image.",
@@ -307,6 +307,8 @@ def main(argv=None):
     utils.add_folder_options(parser)
     args = parser.parse_args(argv)
     results = load(args.out_dir)
+    if not any(results[name] for name in RESULTS):
+        raise utils.InputError(f"{args.out_dir}: no result of this part's scripts is here; run dynamics.py first")
     counted = claims.count(results)
     reference = utils.subfolder(utils.RESULTS, args.dataset) / "published.json"
     with utils.hold(args.out_dir):

@@ -27,13 +27,13 @@ CODE = code_digest()  # of what this process trains by, whatever is edited meanw
 
 def folder_name(text):
     """An argparse type: a name for a folder, not a path."""
-    if not text or Path(text).name != text:
+    if text in ("", "..") or Path(text).name != text:
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a folder")
     return text
 
 
 def check_config(folder, found, wanted, but=()):
-    """Raise utils.InputError if the run in `folder`, of config `found`, has not the values of the config `wanted`.
+    """Raise utils.InputError if the run in `folder`, of config `found`, lacks a value of the config `wanted`.
 
     Entries named in `but` may differ.
     """

@@ -35,8 +35,12 @@ def parse_args(parser, argv=None, evaluate_every=5, low=1):
     parser.add_argument(
         "--evaluate-every", type=share, default=evaluate_every, help="epochs between two evaluations of the samples"
     )
-    parser.add_argument("--classifier", type=Path, help="the classifier for it (default: the one in the repository)")
-    parser.add_argument("--workers", type=count, default=cores, help="runs at a time, of --threads (or 1) each")
+    parser.add_argument(
+        "--classifier", type=Path, help="the classifier that evaluates samples (default: the one in the repository)"
+    )
+    parser.add_argument(
+        "--workers", type=count, default=cores, help="runs at a time, each on --threads threads (0: one)"
+    )
     dataset.add_data_options(parser)
     utils.add_common_options(parser)
     return parser.parse_args(argv)
@@ -97,7 +101,7 @@ def train_all(plan, args):
 
 
 def check_finished(folder, args):
-    """What result.json of the finished run in `folder` holds; raises utils.InputError if it has not the options `args`.
+    """What result.json of the finished run in `folder` holds; utils.InputError if its options are not `args`.
 
     It may have samples and evaluations at more epochs than `args` ask for.
     """

@@ -11,14 +11,14 @@ generator. For each one:
     paths    from 7 to 6 in 20 steps: the straight line, the great circle (slerp, White 2016) and, as a control, the
              cross-fade of the two images. Is an image on the way classified as 1, is the middle one?
     others   straight lines between two other digits, neither of them a 1: their middles and their lengths
-    sums     z_6 + (z_7 - z_1) and its parts. Controls: in the place of z_7 - z_1 a random direction of the same length,
+    sums     z_6 + (z_7 - z_1) and its parts. Controls: instead of z_7 - z_1 a random direction of the same length,
              or the difference of two other digits. Each z is one latent, or the mean of 3 or of 100; `sphere`: the sum
              of single ones scaled to norm 10, which latents have
     strips   figure 8's, from z_6 + 1.2 (z_7 - z_1) to z_6: is one of the ten images classified as 9?
     shift    sevens, to which the difference of the mean latents of sixes and sevens is added
 
 Latents are picked by the CNN, as in figures 6 to 8; all images are classified by the CNN and by an MLP. A generator
-that draws too few of 1, 6 or 7 has no rates.
+that draws too few of 1, 6 or 7, or no pair of other digits, has no rates.
 
 Reads the checkpoints, classifier.pt, classifier_mlp.pt and the digits. Writes OUT_DIR/latent_rates.json (every
 generator; for each recipe means and 95 % t intervals over generators) and FIGURES_DIR/latent_rates.png.
@@ -32,6 +32,7 @@ import torch
 import dataset
 import latents
 import metrics
+import train
 import utils
 from classifier import load_classifier, path_of
 from gan import LATENT_DIM, sample
@@ -42,7 +43,8 @@ NEIGHBOURS = 1000  # samples whose nearest training digit is looked for
 PATHS = {"line": latents.line, "slerp": latents.slerp}
 MEANS = {"one": (1, False), "sphere": (1, True), "mean3": (3, False), "mean100": (100, False)}
 RECIPES = {"published": ("as published", "#0072B2"), "written": ("as written", "#D55E00"), "other": ("other", "0.4")}
-KINDS = {("published", 0.8, "simultaneous"): "published", ("written", 1e-5, "alternating"): "written"}
+FREE = {"epochs", "batch_size", "seed", "dataset", "limit", "grid_epochs", "evaluate_every", "precision"}
+FREE |= {"matmul_precision"}
 OTHERS = [(a, b) for a in range(10) for b in range(a) if 1 not in (a, b) and (a, b) != (7, 6)]
 
 
@@ -186,10 +188,13 @@ def neighbour_ratio(generator, seed, digits):
 
 
 def recipe_of(config):
-    """Whether a generator was trained with the balanced D as published or as written, else "other"."""
-    kind = (config.get("generator", "written"), config["bn_eps"], config.get("scheme", "alternating"))
-    plain = config["arch"] == "balanced" and not config.get("ema") and not config.get("gradient_penalty")
-    return KINDS.get(kind, "other") if plain else "other"
+    """The recipe whose options a run has, with the balanced D, whatever its FREE ones are; else "other"."""
+    recipes = {name: train.config_of(train.parse_args(["--recipe", name])) for name in ("published", "written")}
+    config = recipes["written"] | config
+    for name, wanted in recipes.items():
+        if all(config[option] == wanted[option] for option in wanted.keys() - FREE):
+            return name
+    return "other"
 
 
 def nine(kind):
@@ -244,7 +249,7 @@ def plot(generators, summary, path, source, data):
     figure, ax = utils.plt.subplots(figsize=(8, 0.42 * len(ROWS) + 1.2))
     for n, (recipe, (title, colour)) in enumerate(RECIPES.items()):
         own = [entry for entry in generators.values() if entry["recipe"] == recipe]
-        side = 0.17 * (2 * n - 1)
+        side = (-0.17, 0.17, 0)[n]
         for y, (_, pick) in enumerate(ROWS):
             for name, face in ("cnn", colour), ("mlp", "none"):
                 values = [pick(entry["classifiers"][name]) for entry in own]
@@ -277,6 +282,8 @@ def main(argv=None):
         entry = {"recipe": recipe, "config": config}
         try:
             groups = latents.group_latents(generator, cnn, (1, 6, 7), args.seed, args.confidence, args.tries)
+            if not any(9 not in pair and all(len(groups[digit]) for digit in pair) for pair in OTHERS):
+                raise utils.InputError("it draws no two other digits to compare with")
         except utils.InputError as error:
             print(f"{name}: no rates: {error}")
             generators[name] = entry | {"without_rates": str(error), "recipe": f"{recipe}, without rates"}
@@ -292,7 +299,7 @@ def main(argv=None):
     summary = summarise(generators)
     count = sum("classifiers" in entry for entry in generators.values())
     source = (
-        f"{utils.TITLES[args.dataset]}; {count} generators, a dot each; bars: 95 % t "
+        f"{utils.TITLES[args.dataset]}; {count} generator{'s' * (count != 1)}, a dot each; bars: 95 % t "
         f"interval of the mean over generators; {args.count} latents of each digit from seed {args.seed}; MLP: "
         f"accuracy {told['test_accuracy']:.2%} on test digits"
     )

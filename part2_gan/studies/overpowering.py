@@ -2,7 +2,7 @@
 
     python -m studies.overpowering                # 105 runs of 10 epochs of MNIST; goes on after a stop
     python -m studies.overpowering --seeds 1 --epochs 2 --dataset typeset --limit 6000 --out-dir mine
-    python -m studies.overpowering --seeds 6 --keep   # trains seed 5 alone, the others are in overpowering.json
+    python -m studies.overpowering --seeds 6 --keep   # trains only the seeds that overpowering.json lacks
     torchrun --nproc-per-node 4 -m studies.overpowering
 
 Each seed has 21 cells: runs with the options of `train.py --recipe written`, but for what CELLS gives them. The first
@@ -60,10 +60,10 @@ CELLS = [
     Cell("initial", 0.0, 0.8, "simultaneous", loss="minimax"),
 ]
 INITIAL, BALANCED = ({"arch": arch, "dropout": dropout} for arch, dropout in DISCRIMINATORS.items())
-# What is changed, in words, and the two levels of it.
 ALTERNATING, SIMULTANEOUS = {"scheme": "alternating"}, {"scheme": "simultaneous"}
 TORCH, REPORT = {"eps": 1e-5}, {"eps": 0.8}
 NARROW, WIDE, DROPOUT, NO_DROPOUT = {"arch": "balanced"}, {"arch": "initial"}, {"dropout": 0.4}, {"dropout": 0.0}
+# What is changed, in words, and the two levels of it.
 FACTORS = {
     "eps_initial": ("BatchNorm eps 0.8 instead of 1e-5, initial D", INITIAL | TORCH, REPORT),
     "eps_balanced": ("... balanced D", BALANCED | TORCH, REPORT),
@@ -99,7 +99,7 @@ def parse_args(argv=None):
     count = utils.number(int, low=1)
     parser.add_argument("--epochs", type=count, default=10, help="epochs of every run")
     parser.add_argument("--seeds", type=count, default=5, help="runs per cell")
-    parser.add_argument("--keep", action="store_true", help="train only runs that OUT_DIR/overpowering.json has not")
+    parser.add_argument("--keep", action="store_true", help="train only the runs that OUT_DIR/overpowering.json lacks")
     return runs.parse_args(parser, argv, evaluate_every=2)
 
 
@@ -131,6 +131,9 @@ def load_kept(args):
         if kept["config"].get(name) != getattr(args, name):
             made = f"{name.replace('_', ' ')} {kept['config'].get(name)}, not {getattr(args, name)}"
             raise utils.InputError(f"{path}: its runs have {made}; leave out --keep, or give the same")
+    seeds = range(args.seed, args.seed + args.seeds)
+    if lost := [name for name in kept["runs"] if int(name.rpartition("seed")[2]) not in seeds]:
+        raise utils.InputError(f"{path} also has {lost[0]}; with --keep give --seed and --seeds that include its seeds")
     return kept
 
 
@@ -154,7 +157,10 @@ def evaluations(folder):
 
 
 def pairs_of(factor):
-    """The pairs of cells that differ in one factor alone; G as written and by the non-saturating loss but for it."""
+    """The pairs of cells that differ in one factor alone.
+
+    Both have the written generator and the non-saturating loss, unless that is the factor.
+    """
     _, first, second = FACTORS[factor]
     level = {"generator": "written", "loss": "non-saturating"} | first
     pairs = [(cell, cell._replace(**second)) for cell in CELLS if cell == cell._replace(**level)]

@@ -76,10 +76,7 @@ def parse_args(argv=None):
     parser.add_argument("--final", choices=RECIPES, default="best_lr", help="the recipe of the study final")
     parser.add_argument("--final-epochs", type=count, help="epochs of the study final (default: the recipe's own)")
     parser.add_argument("--final-seeds", type=count, default=5, help="runs of the study final")
-    args = runs.parse_args(parser, argv, evaluate_every=10)
-    if (last := args.seed + max(args.seeds, args.final_seeds) - 1) >= 2**31:
-        parser.error(f"--seed {args.seed}: the last seed, {last}, must be less than {2**31}")
-    return args
+    return runs.parse_args(parser, argv, evaluate_every=10)
 
 
 def folders(args, recipe, final=False):

@@ -40,5 +40,5 @@ def test_memory_of_one_rung_is_printed(capsys):
 
 
 def test_more_steps_than_images_are_refused(tmp_path):
-    with pytest.raises(InputError, match="16 steps of 20 need more than the 300 images"):
+    with pytest.raises(InputError, match="--steps 16 of --batch-size 20 need 320 images, and there are 300"):
         benchmark.main([*SMALL, "--out-dir", str(tmp_path), "--steps", "16"])

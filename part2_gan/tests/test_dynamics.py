@@ -63,12 +63,13 @@ def folder(tmp_path_factory):
     return folder
 
 
-pytestmark = pytest.mark.skipif(
+needs_proc = pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods() or not Path("/proc/self/task").exists(),
     reason="finds the workers through /proc",
 )
 
 
+@needs_proc
 def test_figures_and_numbers(folder):
     for name in FIGURES:
         assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
@@ -90,6 +91,7 @@ def test_figures_and_numbers(folder):
     assert run["provenance"]["torch"]
 
 
+@needs_proc
 def test_the_exported_generator_is_the_published_one_in_half_precision(folder):
     exported, config = load_generator(folder / "generator.pt", "cpu")
     whole, _ = load_generator(folder / "dynamics" / "published_balanced_seed0" / "checkpoint.pt", "cpu")
@@ -100,6 +102,7 @@ def test_the_exported_generator_is_the_published_one_in_half_precision(folder):
     assert (folder / "generator.pt").stat().st_size < 3.2e6
 
 
+@needs_proc
 def test_finished_runs_are_used_again_or_refused(folder, monkeypatch):
     """Nothing is trained anew, the data are not even loaded, and a run of other options is never destroyed."""
     monkeypatch.setattr(runs.dataset, "load", lambda *args: pytest.fail("needs no data"))

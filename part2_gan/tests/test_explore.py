@@ -59,8 +59,6 @@ def test_sliders_and_buttons_draw_what_they_say(tmp_path):
 
 
 def test_without_a_display_one_line_names_the_snapshot(monkeypatch):
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr(explore, "BACKENDS", ("no-such-backend-1", "no-such-backend-2"))
     monkeypatch.setattr(utils.plt, "switch_backend", lambda name: (_ for _ in ()).throw(ImportError(f"no {name}")))
     with pytest.raises(utils.InputError, match=r"no-such-backend-2.*--snapshot FILE.png"):

@@ -47,7 +47,7 @@ def test_mlp_is_saved_beside_the_cnn(tmp_path):
     assert (tmp_path / "classifier_mlp.pt").stat().st_size < 1e6
 
 
-def test_classifier_that_diverged_is_not_saved(tmp_path, capsys):
+def test_classifier_that_diverged_is_not_saved(tmp_path):
     options = [*TYPESET, "--limit", "300", "--epochs", "1", "--lr", "1e30", "--out-dir", str(tmp_path)]
     with pytest.raises(FloatingPointError, match="nothing was saved"):
         classifiers.main(options)

@@ -19,7 +19,7 @@ BAD = [
     ("train", "--seed", "-1"),
     ("train", "--epoch", "3"),  # no abbreviations
     ("train", "--dataset", "typeset", "--limit", "50", "--batch-size", "64"),
-    ("train", "--resume"),
+    ("train", "--name", ".."),
     ("dynamics", "--workers", "0"),
     ("classifier", "--kind", "svm"),
     ("evaluate", "--samples", "100"),
