@@ -55,8 +55,8 @@ def claim_rows(counted):
     rows = []
     for claim in counted:
         sides = [cell(claim[side]) for side in SIDES]
-        if claim["unit"].startswith(claims.BUILT.words):
-            sides = [claim["unit"]] * 2
+        if claim["unit"] == claims.BUILT.words:
+            sides = ["differs", "implemented"]
         elif not any(sides):
             sides = ["not tested"] * 2
         rows.append([claim["says"], f"{claim['rule']} [{claim['unit']}]", claim["record"] or "", *sides])
@@ -200,7 +200,7 @@ def factors(results):
     ]
     lines += table(["changed, all else equal", *(label for label, _ in columns.values())], rows)
     for where, of in results["overpowering"]["correlations"].items():
-        lines += ["", f"Rank correlation of the losses' distance from log 2 with the Fréchet distance {where} runs: "]
+        lines += ["", f"Rank correlation of the losses' distance from log 2 with the Fréchet distance {where}: "]
         lines[-1] += f"{overpowering.tell(of)}, each over {of['n']} values."
     return lines
 
@@ -273,8 +273,12 @@ SECTIONS = [
      "sums: a dot for each generator, filled as the CNN classifies, hollow as the MLP does.", latent_rates,
      "latent_rates"),
     ("What makes the discriminator overpower the generator", ["overpowering", "overpowering_curves",
-     "losses_and_quality", "minimax"], "studies/overpowering.py", "Mean change (with x: its factor) over all pairs of "
-     "cells that differ in the factor alone, and interval.", factors, "overpowering"),
+     "losses_and_quality", "minimax"], "studies/overpowering.py", "First figure: every setting after its last epoch, a "
+     "dot a run, bar: mean; settings without dots were not run. Second: schemes, discriminators and eps over the "
+     "epochs, a line a run. Third: the Fréchet distance over the larger distance of the two losses from log 2. Fourth, "
+     "left: the gradient of both losses of G by D's logit, computed; right: their norms by G's weights in all "
+     "evaluations. The table has the mean change (with x: its factor) over all pairs of settings that differ in one "
+     "factor alone, and its interval.", factors, "overpowering"),
     ("What improves the samples", ["recipes", "recipes_best"], "studies/recipes.py", "First figure: one change at a "
      "time, at equal epochs. Second: one recipe and runs of the report, to their end, compared with the test digits.",
      recipes, "recipes"),

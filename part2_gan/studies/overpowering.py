@@ -49,6 +49,7 @@ class Cell(NamedTuple):
 
 COLOURS = {1e-5: "#0072B2", 0.8: "#D55E00"}  # of eps; told apart with every common colour vision
 DISCRIMINATORS = {arch: of["dropout"] for arch, of in gan.DISCRIMINATORS.items()}
+MARKERS = {"initial": "o", "balanced": "^"}
 GRID = [Cell(*d, eps, scheme) for scheme in train.SCHEMES for d in DISCRIMINATORS.items() for eps in COLOURS]
 CELLS = [
     *GRID,
@@ -72,12 +73,12 @@ FACTORS = {
     "g_first": ("G updated first instead of D", ALTERNATING, {"scheme": "g-first"}),
     "discriminator_torch": ("the balanced D instead of the initial one, eps 1e-5", INITIAL | TORCH, BALANCED),
     "discriminator_report": ("... eps 0.8", INITIAL | REPORT, BALANCED),
-    "width_torch": ("its width alone, eps 1e-5", WIDE | TORCH, NARROW),
-    "width_report": ("... eps 0.8", WIDE | REPORT, NARROW),
-    "dropout_torch": ("its dropout alone, eps 1e-5", NO_DROPOUT | TORCH, DROPOUT),
-    "dropout_report": ("... eps 0.8", NO_DROPOUT | REPORT, DROPOUT),
-    "generator": ("the published generator", {"generator": "written"}, {"generator": "published"}),
-    "loss": ("minimax loss instead of non-saturating", {"loss": "non-saturating"}, {"loss": "minimax"}),
+    "width_torch": ("its width alone, eps 1e-5, alternating updates", WIDE | TORCH, NARROW),
+    "width_report": ("... eps 0.8, alternating updates", WIDE | REPORT, NARROW),
+    "dropout_torch": ("its dropout alone, eps 1e-5, alternating updates", NO_DROPOUT | TORCH, DROPOUT),
+    "dropout_report": ("... eps 0.8, alternating updates", NO_DROPOUT | REPORT, DROPOUT),
+    "generator": ("the published generator, initial D", {"generator": "written"}, {"generator": "published"}),
+    "loss": ("minimax loss instead of non-saturating, initial D", {"loss": "non-saturating"}, {"loss": "minimax"}),
 }
 OPTIONS = ("epochs", "evaluate_every", "dataset", "limit")  # that all runs share
 LEVEL = 1 - 0.05 / len(FACTORS)
@@ -192,21 +193,27 @@ def effects_of(outcomes, seeds):
 def correlations(outcomes, seeds):
     """Spearman's correlation of the losses' distance from log 2 with the Frechet distance, without minimax runs.
 
-    Within: over the n evaluations of a run, then the mean over a seed's runs. Between: over a seed's n runs after the
-    last epoch. Returns for both {"mean", "interval", "n"}, mean and 95 % interval over the seeds.
+    Within runs: over the n evaluations of a run, then the mean over a seed's runs. Between runs: over a seed's n runs
+    after the last epoch, all or those with one eps. Returns for each {"mean", "interval", "n", "seeds"}: mean and 95 %
+    interval over the seeds, and every seed's.
     """
 
     def correlation(entries):
         return claims.spearman([e["from_log2"] for e in entries], [e["frechet_distance"] for e in entries])
 
-    found = {}
-    of_seeds = [[outcomes[name_of(c, seed)] for c in CELLS if c.loss == "non-saturating"] for seed in seeds]
-    within = [statistics.mean(map(correlation, of)) for of in of_seeds]
-    between = [correlation([run[-1] for run in of]) for of in of_seeds]
-    for name, values, n in ("within", within, len(of_seeds[0][0])), ("between", between, len(of_seeds[0])):
+    def told(values, n):
         interval = metrics.t_interval(values)
         interval = interval and [max(-1, interval[0]), min(1, interval[1])]
-        found[name] = {"mean": statistics.mean(values), "interval": interval, "n": n}
+        return {"mean": statistics.mean(values), "interval": interval, "n": n, "seeds": values}
+
+    cells = [cell for cell in CELLS if cell.loss == "non-saturating"]
+    within = [statistics.mean(correlation(outcomes[name_of(c, seed)]) for c in cells) for seed in seeds]
+    found = {"within runs": told(within, len(outcomes[name_of(cells[0], seeds[0])]))}
+    groups = {"between runs": cells}
+    groups |= {f"between runs with eps {eps:g}": [c for c in cells if c.eps == eps] for eps in COLOURS}
+    for name, of in groups.items():
+        values = [correlation([outcomes[name_of(c, seed)][-1] for c in of]) for seed in seeds]
+        found[name] = told(values, len(of))
     return found
 
 
@@ -270,15 +277,17 @@ def draw_losses_and_quality(outcomes, seeds):
         if cell.loss == "non-saturating":
             run = outcomes[name_of(cell, seed)]
             x, y = ([entry[name] for entry in run] for name in ("from_log2", "frechet_distance"))
-            left.plot(x, y, color=COLOURS[cell.eps], lw=0.8, alpha=0.5, marker=".", ms=4)
-            right.scatter(x[-1], y[-1], color=COLOURS[cell.eps], s=24, alpha=0.7, linewidths=0)
+            marker = MARKERS[cell.arch]
+            left.plot(x, y, color=COLOURS[cell.eps], lw=0.8, alpha=0.5, marker=marker, ms=3)
+            right.scatter(x[-1], y[-1], color=COLOURS[cell.eps], s=24, alpha=0.7, linewidths=0, marker=marker)
     left.set(xscale="log", yscale="log", ylabel="Fréchet distance", title="the evaluations of each run, joined")
     right.set_title("all runs after their last epoch")
     for ax in (left, right):
         ax.set_xlabel("the losses' distance from log 2 (nats)")
     utils.label_plainly(left.yaxis)
     utils.label_plainly(left.xaxis)
-    right.legend(handles=LEGEND)
+    shapes = [utils.plt.Line2D([], [], color="0.4", ls="", marker=m, label=f"D {a}") for a, m in MARKERS.items()]
+    right.legend(handles=LEGEND + shapes)
     return figure
 
 
@@ -322,7 +331,7 @@ def main(argv=None):
         told = [f"{label} {tell(effects[q].get(factor), log)}" for q, (label, log) in QUANTITIES.items()]
         print(f"{words}: " + "; ".join(told))
     found = correlations(outcomes, seeds)
-    print(*(f"correlation {name} runs: {tell(of)}" for name, of in found.items()), sep="\n")
+    print(*(f"correlation {name}: {tell(of)}" for name, of in found.items()), sep="\n")
     commits = {str(result["provenance"]["git_commit"]) for result in results}
     utils.save_json(
         args.out_dir / "overpowering.json",
