@@ -2,7 +2,8 @@
 
 *As published* means the settings of the report's code: the LSTM trains on 8,000 palindromes until 99.9 % validation
 accuracy, the RNN on 2,000 batches of fresh ones. *As written* means the protocol of its text: 8,000 palindromes, until
-99 % or for 100 epochs. The text names no protocol for the RNN; here it gets the same.
+99 % or for 100 epochs. The text names no protocol for the RNN; here it gets the same. It names no optimizer either: on
+both sides it is the code's RMSprop.
 
 A rule is true or false of one unit: a training run, or a seed with its runs of all lengths. A statement *holds* if the
 95 % Wilson interval of the share of units for which its rule is true lies above one half, and *does not hold* if it
