@@ -14,7 +14,7 @@ OPTIMIZER_LABELS = {"rmsprop": "RMSprop", "adam": "Adam"}
 DOT = {"s": 30, "alpha": 0.75, "linewidth": 0}  # one run
 CROSS = {"s": 28, "marker": "x"}  # one run that did not get there
 GUESS = {"color": "0.5", "linewidth": 1.2, "linestyle": ":", "zorder": 1, "label": "random guess"}
-FRACTION = {"s": 260, "marker": "$3/10$", "color": "0.4"}  # the legend's sign for successes
+FRACTION = {"s": 200, "marker": "$k/n$", "color": "0.4"}  # the legend's sign for successes
 
 
 def successes(row):
