@@ -140,7 +140,7 @@ step 4 "How often figures 6 to 8 come out" part2_gan -m studies.latent_rates "${
     "${classifier[@]}" --mlp "$part2/classifier_mlp.pt" "${latent[@]}" "${rates[@]}"
 if $deep; then
     step 60 "Part 1: optimizers and protocols" part1_lstm -m studies.protocols "${part1[@]}" "${protocols[@]}"
-    step 30 "Part 1: long inputs" part1_lstm -m studies.long_inputs "${part1[@]}" "${long_inputs[@]}"
+    step 50 "Part 1: long inputs" part1_lstm -m studies.long_inputs "${part1[@]}" "${long_inputs[@]}"
     step 60 "Part 1: repetition" part1_lstm -m studies.repetition "${part1[@]}" "${repetition[@]}"
     step 6 "Part 1: three digits" part1_lstm -m studies.three_digits "${part1[@]}" "${three_digits[@]}"
     step 7 "Part 1: gradients and gates" part1_lstm -m studies.gradients "${part1[@]}" "${gradients[@]}"

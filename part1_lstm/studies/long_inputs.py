@@ -1,6 +1,6 @@
 """How far do the cells carry a digit? Inputs longer than the report's, and forget gates that begin open.
 
-    python -m studies.long_inputs                                     from the folder above, about half an hour
+    python -m studies.long_inputs                                     from the folder above, about an hour
     python -m studies.long_inputs --out-dir mine --lengths 150 --far-lengths 300 --farthest-lengths --forget-biases 1 5
     torchrun --nproc-per-node 4 -m studies.long_inputs                the runs shared out over processes, or machines
 
@@ -33,7 +33,6 @@ def parse_args(argv=None):
     """The options as a Namespace; a bad one is named in one line and exits with code 2."""
     parser = utils.Parser("Train LSTM and vanilla RNN on inputs longer than the report's.")
     add_sweep_options(parser, [35, 50])
-    parser.set_defaults(seeds=3)
     add, length = parser.add_argument, number(int, low=1, high=dataset.MAX_INPUT_LENGTH)
     add("--far-lengths", nargs="*", type=length, default=[75, 100], help="longer ones, trained for --far-epochs")
     help = "the longest ones, for the LSTM with --forget-biases alone"
