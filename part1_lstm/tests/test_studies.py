@@ -28,7 +28,7 @@ def test_the_studies_share_runs_with_figure_1():
     figure1 = [run_of(run_args) for _, run_args in compare.plan(compare.parse_args([]))]
     planned = list(map(run_of, protocols.plan(protocols.parse_args([]))))
     planned += list(map(run_of, long_inputs.plan(long_inputs.parse_args([]))))
-    assert len(planned) == 7 * 45 + (4 + 4 + 5) * 3
+    assert len(planned) == 7 * 45 + (4 + 4 + 5) * 5
     assert len({folder for folder, _ in planned}) == len(planned)
     assert sum(run not in planned for run in figure1) == 45  # the LSTM as published alone
 
