@@ -430,13 +430,13 @@ CLAIMS = [
     Claim("meaningful", "the GAN learned a semantically meaningful data manifold, ...",
           "a 7 plus mean 6 less mean 7 is classified as 6 more often than a 7 plus a random direction", GENERATOR,
           exceeds(share("shift_to_6"), share("shift_to_6_random"))),
+    Claim("compositions", "... where digits are compositions of structural features (strokes and loops)",
+          'both "7 is a 1 plus a roof" and "7 - 1 + 6 is about 9, more than by chance" are true', GENERATOR,
+          lambda entry: min(ROOF_MAKES_7(entry), SUM_MAKES_9(entry)), decides=False),
     Claim("not_pixel_maps", "... rather than isolated pixel maps",
           "a straight path from 7 to 6 passes a 1 more often than the cross-fade of its end images; shows only that "
           "the path is no cross-fade", GENERATOR, exceeds(share(*LINE, "passes_1"), share("paths", "fade", "passes_1")),
           decides=False),
-    Claim("compositions", "... where digits are compositions of structural features (strokes and loops)",
-          'both "7 is a 1 plus a roof" and "7 - 1 + 6 is about 9, more than by chance" are true', GENERATOR,
-          lambda entry: min(ROOF_MAKES_7(entry), SUM_MAKES_9(entry)), decides=False),
 ]  # fmt: skip
 
 
