@@ -131,9 +131,8 @@ def measure_time(length, args, device):
     times = {variant: [] for variant in VARIANTS}
     for round_ in range(args.rounds + 2):
         for variant, step in steps.items():
-            step(
-                length
-            )  # not timed: FastLSTM keeps the memory of one kind of step, and another variant has taken its place
+            # Not timed: FastLSTM keeps the memory of one kind of step, and another variant has taken its place.
+            step(length)
             wait()
             start = time.perf_counter()
             step(length)

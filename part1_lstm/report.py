@@ -217,9 +217,9 @@ SECTIONS = [
      three_digits, "three_digits"),
     ("Gradients and gates", ["gradients", "gates"], "studies/gradients.py", "The gradient norm at step t relative to "
      "that at the last step, before and after training, with the median validation accuracy at that length in the "
-     "legend; renamed: if each answer stands for the digit that it was most often given for. "
-     "Below: the gates of a trained LSTM while it reads one palindrome, and the share of the first cell state "
-     "that is left in each unit.", gradients, "gradients"),
+     "legend; renamed: if each answer stands for the digit that it was most often given for. Below: the gates of a "
+     "trained LSTM while it reads one palindrome, and the share of the first cell state that is left in each unit.",
+     gradients, "gradients"),
     ("Speed", ["lstm_speed"], "benchmark.py", "Milliseconds of a training step per digit: by the equations, by the "
      "backward pass written by hand, and by torch's own LSTM; usual update: clipping and optimizer parameter by "
      "parameter; products: the matrix products alone.", speed, "benchmark"),

@@ -329,7 +329,8 @@ def main(argv=None):
             for side in SIDES
             if claim[side]
         ]
-        print(f"{claim['says']}  [{'; '.join(sides) or claim['unit']}]")
+        untested = claims.BUILT.words if claim["unit"] == claims.BUILT.words else "not tested"
+        print(f"{claim['says']}  [{'; '.join(sides) or untested}]")
     print(*lines, args.out_dir / "report.md", sep="\n")
 
 

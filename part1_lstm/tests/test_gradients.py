@@ -132,6 +132,8 @@ def test_script(tmp_path, monkeypatch):
         return json.loads((tmp_path / folder / "gradients.json").read_text())
 
     monkeypatch.setattr(train.plots, "draw_curve", lambda *_: None)
+    shown, show_gates = [], gradients.show_gates
+    monkeypatch.setattr(gradients, "show_gates", lambda *args: (shown.append(args[1]), show_gates(*args)))
     first = rows_of("a", "--train-length", "8", "3")
     for name in ("gradients.png", "gates.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
@@ -148,6 +150,7 @@ def test_script(tmp_path, monkeypatch):
     assert len(first["answer"]) == 3
     accuracies = [row["gates"]["validation_accuracy"] for row in first["runs"] if "gates" in row]
     assert len(accuracies) == 4
+    assert shown[0]["gates"]["validation_accuracy"] == max(accuracies)
 
     monkeypatch.setattr(gradients, "plot_gradients", lambda *_: None)
     monkeypatch.setattr(gradients, "plot_gates", lambda *_: None)

@@ -231,3 +231,19 @@ def test_committed_claims_follow_from_committed_results():
     counted = claims.count(report.load(utils.RESULTS))
     assert counted == utils.load_json(utils.RESULTS / "claims.json", "claims")["claims"]
     assert report.agreement(counted, utils.load_json(utils.RESULTS / "published.json", "claims")["claims"])[1:] == []
+
+
+@pytest.mark.usefixtures("committed")
+def test_no_committed_verdict_changes_without_one_unit_or_seed():
+    results = report.load(utils.RESULTS)
+    for claim in claims.CLAIMS:
+        for side in claims.SIDES:
+            found = claims.measured(claim, results, side) if claim.measure else None
+            if found is None or found["verdict"] == "open":
+                continue
+            pairs = [pair for pair in claim.measure(results, side) if pair[1] is not None]
+            parts = [pairs[:place] + pairs[place + 1 :] for place in range(len(pairs))]
+            parts += [[pair for pair in pairs if pair[0] != seed] for seed in {seed for seed, _ in pairs}]
+            for part in parts:
+                low, high = sweep.wilson(sum(map(claim.holds, (value for _, value in part))), len(part))
+                assert low > 0.5 if found["verdict"] == "holds" else high < 0.5, (claim.id, side)

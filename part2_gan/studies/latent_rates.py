@@ -104,6 +104,11 @@ def steps_of(features):
     return steps, steps.sum(1) / distance.clamp(min=1e-6)
 
 
+def pairs_in(groups):
+    """The pairs of OTHERS that `groups` has latents of."""
+    return [pair for pair in OTHERS if all(len(groups[digit]) for digit in pair)]
+
+
 def measure(generator, classifier, groups, source, count):
     """The rates of one generator as one classifier sees them, a dictionary; `groups` as latents.group_latents."""
 
@@ -135,7 +140,7 @@ def measure(generator, classifier, groups, source, count):
             "largest_step": (steps.amax(1) / steps.sum(1).clamp(min=1e-6)).median().item(),
         }
 
-    pairs = [pair for pair in OTHERS if all(len(groups[digit]) for digit in pair)]
+    pairs = pairs_in(groups)
     ends = [(of_digit(a, count // 20), of_digit(b, count // 20)) for a, b in pairs]
     others = [of_latents(latents.line(*of_pair, alpha)) for of_pair in ends]
     digits, confidences, _ = (torch.cat(values)[:, STEPS // 2] for values in zip(*others, strict=True))
@@ -282,7 +287,7 @@ def main(argv=None):
         entry = {"recipe": recipe, "config": config}
         try:
             groups = latents.group_latents(generator, cnn, (1, 6, 7), args.seed, args.confidence, args.tries)
-            if not any(9 not in pair and all(len(groups[digit]) for digit in pair) for pair in OTHERS):
+            if all(9 in pair for pair in pairs_in(groups)):
                 raise utils.InputError("it draws no two other digits to compare with")
         except utils.InputError as error:
             print(f"{name}: no rates: {error}")

@@ -115,6 +115,8 @@ def test_small_study_of_overpowering(small, tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / "overpowering")
     overpowering.main([*small, "--epochs", "1", "--keep", "--seeds", "2"])  # of the first seed's runs nothing is left
     both = utils.load_json(tmp_path / "overpowering.json")
+    with pytest.raises(utils.InputError, match="seed1; with --keep give --seed and --seeds that include its seeds"):
+        overpowering.main([*small, "--epochs", "1", "--keep"])
     assert both["config"] == first["config"] | {"seeds": 2}
     assert both["runs"].items() > first["runs"].items()
     assert len(both["runs"]) == 2 * len(first["runs"])
