@@ -1,7 +1,7 @@
 """Figures 2 to 5: two discriminators against one generator, as the report published it and as its text describes it.
 
     python dynamics.py --out-dir mine --seeds 3         # twelve runs of MNIST, hours; continues after a stop
-    python dynamics.py --out-dir mine --recipes published --archs balanced --seeds 10
+    python dynamics.py --out-dir mine --recipes published --archs balanced --seeds 10 --keep    # adds seeds 3 to 9
     python dynamics.py --out-dir mine --dataset typeset --limit 6000 --epochs-initial 2 --epochs-balanced 4
     torchrun --nproc-per-node 4 dynamics.py --out-dir mine --seeds 3    # a share of the runs for each process
 
@@ -19,7 +19,7 @@ Writes, for the chosen --archs and with a panel for each of --recipes:
                    means per epoch, and the share of the author's losses within the band of single batches of these runs
 
 The runs lie in OUT_DIR/dynamics. Finished runs of further seeds that lie there are drawn and counted too; runs that
-dynamics.json knows and that lie there no longer stay in it.
+dynamics.json knows and that lie there no longer stay in it. Figures need all runs in one place: --keep draws none.
 """
 
 import itertools
@@ -42,6 +42,7 @@ RECIPES = {"published": "As published", "written": "As written"}
 ARCHS = ("initial", "balanced")
 DOTS = {"d_loss": "#00304D", "g_loss": "#6B2A00"}  # darker than the curves of plots.py
 RECORD = utils.HERE / "report_record.json"
+SAME_RUNS = ("epochs_initial", "epochs_balanced", "batch_size", "dataset", "limit")
 FIRST = 24  # of the author's losses: those of the first ten epochs
 
 
@@ -57,6 +58,9 @@ def parse_args(argv=None):
     parser.add_argument("--epochs-initial", type=count, default=50, help="epochs of the runs with --arch initial")
     parser.add_argument("--epochs-balanced", type=count, default=200, help="epochs of the runs with --arch balanced")
     parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images per step")
+    parser.add_argument(
+        "--keep", action="store_true", help="add the runs that OUT_DIR/dynamics.json lacks to it, and draw no figures"
+    )
     return runs.parse_args(parser, argv, evaluate_every=10, low=0)
 
 
@@ -76,6 +80,20 @@ def stages(epochs):
 def grid_epochs(epochs):
     """When to draw samples: at figure 5's epochs and, for the animation, some 40 times, close together at first."""
     return sorted({round(epochs ** (i / 50)) for i in range(51)}.union(stages(epochs)))
+
+
+def load_known(args):
+    """What OUT_DIR/dynamics.json holds; {} where there is none and --keep is not given.
+
+    Raises utils.InputError if its runs have other options than those that --keep would add.
+    """
+    path = args.out_dir / "dynamics.json"
+    if not (args.keep or path.exists()):
+        return {}
+    known = utils.load_json(path, *(("config", "record", "runs") if args.keep else ()))
+    if args.keep:
+        runs.check_kept(path, known["config"], args, SAME_RUNS)
+    return known
 
 
 def finished_runs(args):
@@ -194,14 +212,15 @@ def compare_record(record, histories):
     """The part `record` of dynamics.json: the author's losses within the band of single batches of our runs.
 
     `histories` are those of the balanced runs as published, {name: (steps, columns)}. Beside the counts for the band of
-    all runs together stand those for the band of each run by itself, and the means of the author's first losses and of
-    each run's at the same steps.
+    all these `runs` together stand those for the band of each run by itself, and the means of the author's first losses
+    and of each run's at the same steps.
     """
     counts, number = count_within(record, list(histories.values())), len(record["d_loss"][1])
     first = {column: (steps[:FIRST].long(), values[:FIRST]) for column, (steps, values) in record.items()}
     return {
         "band": plots.BAND,
         "losses": number,
+        "runs": [*histories],
         "within": counts,
         "share": {column: count / number for column, count in counts.items()},
         "within_each_run": {name: count_within(record, [history]) for name, history in histories.items()},
@@ -252,23 +271,28 @@ def examiner(args):
     return examine, real
 
 
-def draw(args, arch, found):
-    """The two figures of a discriminator from its finished runs {recipe: {seed: folder}}; returns `record` or None.
+def compare_runs(args, folders, known):
+    """`record` of dynamics.json from the finished balanced runs as published, and what `known` has of further ones."""
+    histories = {folder.name: runs.load_history(folder) for folder in folders}
+    found = compare_record(load_record(next(iter(histories.values())), args.epochs_balanced), histories)
+    known = known or found
+    apart = ("within_each_run", "first_of_each_run")
+    by_run = {part: dict(sorted((known[part] | found[part]).items())) for part in apart}
+    return (known if args.keep else found) | by_run
 
-    `record` is the part of dynamics.json about the author's losses, for the balanced discriminator as published.
-    """
+
+def draw(args, arch, found):
+    """The two figures of a discriminator from its finished runs {recipe: {seed: folder}}."""
     histories = {recipe: [runs.load_history(folder) for folder in of.values()] for recipe, of in found.items()}
     first = {recipe: next(iter(of.values())) for recipe, of in found.items()}
     samples = {recipe: runs.load_samples(folder) for recipe, folder in first.items()}
     configs = {recipe: runs.load_result(folder)["config"] for recipe, folder in first.items()}
     epochs = next(iter(configs.values()))["epochs"]
-    losses, grids, record, entry = "fig2_initial_losses", "fig3_initial_samples", None, None
+    losses, grids, record = "fig2_initial_losses", "fig3_initial_samples", None
     if arch == "balanced":
         losses, grids = "fig4_balanced_losses", "fig5_progression"
         if "published" in found:
             record = load_record(histories["published"][0], epochs)
-            names = [folder.name for folder in found["published"].values()]
-            entry = compare_record(record, dict(zip(names, histories["published"], strict=True)))
     seeds = {recipe: list(of) for recipe, of in found.items()}
     first_seeds = {recipe: of[:1] for recipe, of in seeds.items()}
     figures = {
@@ -279,25 +303,27 @@ def draw(args, arch, found):
         path = args.figures_dir / f"{name}.png"
         utils.save_figure(figure, path, source_of(configs, drawn), args.dataset)
         print(f"figure: {path}")
-    return entry
 
 
 def main(argv=None):
     args = parse_args(argv)
-    known = utils.load_json(args.out_dir / "dynamics.json") if (args.out_dir / "dynamics.json").exists() else {}
+    known = load_known(args)
+    kept = known["runs"] if args.keep else {}
     seeds = range(args.seed, args.seed + args.seeds)
     kinds = itertools.product(sorted(args.archs), seeds, args.recipes)  # the longest first
-    plan = [run_options(args, recipe, arch, seed) for arch, seed, recipe in kinds]
-    if runs.train_all({words[-1]: words for words in plan}, args) > 0:
+    plan = {words[-1]: words for words in (run_options(args, recipe, arch, seed) for arch, seed, recipe in kinds)}
+    if runs.train_all({name: words for name, words in plan.items() if name not in kept}, args) > 0:
         return
 
     found, record = finished_runs(args), known.get("record")
-    for arch in args.archs:
-        record = draw(args, arch, {recipe: found[recipe, arch] for recipe in args.recipes}) or record
-    if ("published", "balanced") in found:
-        folder = found["published", "balanced"][args.seed]
-        write_animation(runs.load_samples(folder), args.figures_dir / "training.gif", args.dataset)
-        export_generator(folder, args.out_dir / "generator.pt")
+    if folders := found.get(("published", "balanced")):
+        record = compare_runs(args, folders.values(), record)
+    if not args.keep:
+        for arch in args.archs:
+            draw(args, arch, {recipe: found[recipe, arch] for recipe in args.recipes})
+        if folders:
+            write_animation(runs.load_samples(folders[args.seed]), args.figures_dir / "training.gif", args.dataset)
+            export_generator(folders[args.seed], args.out_dir / "generator.pt")
     entries, real = known.get("runs", {}), known.get("real")
     if args.evaluate_every:
         examine, real = examiner(args)
@@ -312,9 +338,9 @@ def main(argv=None):
     if record:
         shares = ", ".join(f"{record['share'][column]:.0%} of the {name}'s" for column, name in plots.LOSSES.items())
         print(f"the report's printed losses in the band that {plots.BAND:.0%} of our single batches span: {shares}")
-    names = ("recipes", "archs", "epochs_initial", "epochs_balanced", "batch_size", "seed", "dataset", "limit")
+    names = ("recipes", "archs", "seed", *SAME_RUNS)
     seeds = max(Counter(name.split("_seed")[0] for name in entries).values())
-    config = {name: getattr(args, name) for name in names} | {"seeds": seeds}
+    config = known["config"] if args.keep else {name: getattr(args, name) for name in names} | {"seeds": seeds}
     data = {"columns": train.HISTORY, "record": record, "real": real, "runs": dict(sorted(entries.items()))}
     utils.save_json(args.out_dir / "dynamics.json", data | {"config": config})
 

@@ -120,6 +120,14 @@ def check_finished(folder, args):
     return result
 
 
+def check_kept(path, config, args, names):
+    """Raise utils.InputError if the results in `path`, of options `config`, differ from `args` in one of `names`."""
+    for name in names:
+        if config.get(name) != getattr(args, name):
+            made = f"{name.replace('_', ' ')} {config.get(name)}, not {getattr(args, name)}"
+            raise utils.InputError(f"{path}: its results have {made}; leave out --keep, or give the same")
+
+
 def load_result(folder):
     """What result.json of a finished run holds."""
     return utils.load_json(folder / "result.json", "epochs", "last_epoch", "quality", "config", "provenance")

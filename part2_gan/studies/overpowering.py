@@ -128,10 +128,7 @@ def load_kept(args):
     """What OUT_DIR/overpowering.json holds; raises utils.InputError unless its runs have the options of `args`."""
     path = args.out_dir / "overpowering.json"
     kept = utils.load_json(path, "runs", "config", "run_commits", "seconds", "provenance")
-    for name in OPTIONS:
-        if kept["config"].get(name) != getattr(args, name):
-            made = f"{name.replace('_', ' ')} {kept['config'].get(name)}, not {getattr(args, name)}"
-            raise utils.InputError(f"{path}: its runs have {made}; leave out --keep, or give the same")
+    runs.check_kept(path, kept["config"], args, OPTIONS)
     seeds = range(args.seed, args.seed + args.seeds)
     if lost := [name for name in kept["runs"] if int(name.rpartition("seed")[2]) not in seeds]:
         raise utils.InputError(f"{path} also has {lost[0]}; with --keep give --seed and --seeds that include its seeds")

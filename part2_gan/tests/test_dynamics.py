@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -100,6 +101,26 @@ def test_the_exported_generator_is_the_published_one_in_half_precision(folder):
         assert (exported(z) - whole(z)).abs().mean() < 5e-3
     assert (config["arch"], config["generator"]) == ("balanced", "published")
     assert (folder / "generator.pt").stat().st_size < 3.2e6
+
+
+@needs_proc
+def test_kept_runs_are_added_to(folder, tmp_path):
+    """--keep trains what dynamics.json lacks, adds it, and leaves figures, settings and the common band as they are."""
+    shutil.copy(folder / "dynamics.json", tmp_path)
+    before = utils.load_json(tmp_path / "dynamics.json")
+    more = ["--archs", "balanced", "--recipes", "published", "--keep", "--seeds", "2", "--workers", "1"]
+    dynamics.main(options_of(tmp_path, *more))
+    after = utils.load_json(tmp_path / "dynamics.json")
+    assert [path.name for path in (tmp_path / "dynamics").iterdir()] == ["published_balanced_seed1"]
+    assert not [*(tmp_path / "figures").iterdir()]
+    assert {name: run for name, run in after["runs"].items() if name in before["runs"]} == before["runs"]
+    assert after["config"] == before["config"]
+    both = ["published_balanced_seed0", "published_balanced_seed1"]
+    assert [*after["record"]["within_each_run"]] == [*after["record"]["first_of_each_run"]] == both
+    assert after["record"]["runs"] == both[:1]
+    assert after["record"]["within"] == before["record"]["within"]
+    with pytest.raises(utils.InputError, match="its results have epochs balanced 3, not 4; leave out --keep"):
+        dynamics.main(options_of(tmp_path, *more, "--epochs-balanced", "4"))
 
 
 @needs_proc

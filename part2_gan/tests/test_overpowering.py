@@ -109,7 +109,7 @@ def test_small_study_of_overpowering(small, tmp_path, monkeypatch):
     overpowering.main([*small, "--epochs", "1"])
     names = ("losses_and_quality.png", "minimax.png", "overpowering.png", "overpowering_curves.png")
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {*names}
-    with pytest.raises(utils.InputError, match="its runs have epochs 1, not 2; leave out --keep"):
+    with pytest.raises(utils.InputError, match="its results have epochs 1, not 2; leave out --keep"):
         overpowering.main([*small, "--epochs", "2", "--keep"])
     first = utils.load_json(tmp_path / "overpowering.json")
     shutil.rmtree(tmp_path / "overpowering")
