@@ -3,7 +3,8 @@
     python -m studies.latent_rates                          # the generators that dynamics.py has trained
     python -m studies.latent_rates --out-dir mine           # the one in the repository, if none is trained in mine
     python -m studies.latent_rates --out-dir mine --checkpoints A/checkpoint.pt B/checkpoint.pt
-    python -m studies.latent_rates --out-dir mine --count 100 --tries 10000          # a quick try
+    python -m studies.latent_rates --out-dir mine --checkpoints C/checkpoint.pt --keep  # beside those measured before
+    python -m studies.latent_rates --out-dir mine --count 100 --tries 10000             # a quick try
 
 One strip shows one pair of latents, and the latents of one generator say nothing of another: here the unit is the
 generator. For each one:
@@ -32,6 +33,7 @@ import torch
 import dataset
 import latents
 import metrics
+import runs
 import train
 import utils
 from classifier import load_classifier, path_of
@@ -45,6 +47,7 @@ MEANS = {"one": (1, False), "sphere": (1, True), "mean3": (3, False), "mean100":
 RECIPES = {"published": ("as published", "#0072B2"), "written": ("as written", "#D55E00"), "other": ("other", "0.4")}
 FREE = {"epochs", "batch_size", "seed", "dataset", "limit", "grid_epochs", "evaluate_every", "precision"}
 FREE |= {"matmul_precision"}
+OPTIONS = ("seed", "count", "tries", "confidence", "dataset")  # that all generators are measured with
 OTHERS = [(a, b) for a in range(10) for b in range(a) if 1 not in (a, b) and (a, b) != (7, 6)]
 
 
@@ -58,6 +61,7 @@ def parse_args(argv=None):
     parser.add_argument("--mlp", type=Path, help="the second classifier (default: the one in the repository)")
     confidence = utils.number(float, low=0, high=1)
     parser.add_argument("--confidence", type=confidence, default=0.999, help="of a latent's classification")
+    parser.add_argument("--keep", action="store_true", help="keep the generators that OUT_DIR/latent_rates.json has")
     dataset.add_data_options(parser)
     parser.add_argument("--classifier", type=Path, help="the classifier (default: the one in the repository)")
     utils.add_common_options(parser)
@@ -67,10 +71,11 @@ def parse_args(argv=None):
         args.checkpoints = [path.with_name("checkpoint.pt") for path in finished]
         args.checkpoints = args.checkpoints or [utils.subfolder(utils.RESULTS, args.dataset) / "generator.pt"]
     path = args.out_dir / "latent_rates.json"
-    if args.out_dir is utils.RESULTS and path.exists():  # the same object: --out-dir was not given
+    if args.out_dir is utils.RESULTS and path.exists() and not args.keep:  # the same object: --out-dir was not given
         before, now = len(utils.load_json(path, "generators")["generators"]), len(args.checkpoints)
         if now < before:
-            parser.error(f"{path} holds {before} generators, here are {now}: --out-dir mine keeps it")
+            advice = "--keep adds these, --out-dir mine leaves it"
+            parser.error(f"{path} holds {before} generators, here are {now}: {advice}")
     return args
 
 
@@ -273,18 +278,31 @@ def plot(generators, summary, path, source, data):
     utils.save_figure(figure, path, source, data)
 
 
+def load_kept(args):
+    """The generators of OUT_DIR/latent_rates.json, each with its provenance; {} without --keep.
+
+    Raises utils.InputError if they were measured with other options than `args`.
+    """
+    if not args.keep:
+        return {}
+    path = args.out_dir / "latent_rates.json"
+    kept = utils.load_json(path, *OPTIONS, "generators", "provenance")
+    runs.check_kept(path, kept, args, OPTIONS)
+    return {name: {"provenance": kept["provenance"]} | entry for name, entry in kept["generators"].items()}
+
+
 def main(argv=None):
     args = parse_args(argv)
     mlp, told = load_classifier(args.mlp or path_of(args, "mlp"), utils.pick_device(args))
     digits = [dataset.scale(dataset.load(args, train=train)[0]).to(utils.pick_device(args)) for train in (True, False)]
-    generators = {}
+    kept, generators, provenance = load_kept(args), {}, utils.provenance(utils.pick_device(args))
     for path in args.checkpoints:
         args.checkpoint = path
         generator, cnn, config, source = latents.load_networks(args)
         recipe = recipe_of(config)
         name = path.resolve().parent.name if path.name == "checkpoint.pt" else path.name
         name = str(path) if name in generators else name
-        entry = {"recipe": recipe, "config": config}
+        entry = {"recipe": recipe, "config": config, "provenance": provenance}
         try:
             groups = latents.group_latents(generator, cnn, (1, 6, 7), args.seed, args.confidence, args.tries)
             if all(9 in pair for pair in pairs_in(groups)):
@@ -301,6 +319,7 @@ def main(argv=None):
         }
         generators[name] = entry
         print(f"{name}: " + ", ".join(f"{pick(entry['classifiers']['cnn']):.2f}" for _, pick in ROWS), flush=True)
+    generators = dict(sorted((kept | generators).items()))
     summary = summarise(generators)
     count = sum("classifiers" in entry for entry in generators.values())
     source = (
@@ -311,8 +330,8 @@ def main(argv=None):
     if summary:
         plot(generators, summary, args.figures_dir / "latent_rates.png", source, args.dataset)
         print(args.figures_dir / "latent_rates.png")
-    result = {name: getattr(args, name) for name in ("seed", "count", "tries", "confidence", "dataset")}
-    result |= {"generators": generators, "summary": summary, "provenance": utils.provenance(utils.pick_device(args))}
+    result = {name: getattr(args, name) for name in OPTIONS}
+    result |= {"generators": generators, "summary": summary, "provenance": provenance}
     utils.save_json(args.out_dir / "latent_rates.json", result)
     for recipe, rows in summary.items():
         for row in rows:

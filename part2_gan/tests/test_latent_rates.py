@@ -131,17 +131,21 @@ def test_end_to_end(untrained, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(latent_rates, "SAMPLES", 200)
     monkeypatch.setattr(latent_rates, "NEIGHBOURS", 50)
 
-    def measure(*numbers, confidence):
+    def measure(*numbers, confidence, options=()):
         words = ["--classifier", str(untrained / "classifier.pt"), "--mlp", str(untrained / "classifier.pt")]
         words += ["--dataset", "typeset", "--limit", "300", "--tries", "2000", "--count", "20", "--threads", "1"]
         words += ["--out-dir", str(tmp_path), "--figures-dir", str(tmp_path / "figures"), "--confidence", confidence]
         checkpoints = [str(untrained / f"run{number}" / "checkpoint.pt") for number in numbers]
-        latent_rates.main([*words, "--checkpoints", *checkpoints])
+        latent_rates.main([*words, "--checkpoints", *checkpoints, *options])
         return utils.load_json(tmp_path / "latent_rates.json", "generators", "summary")
 
     both, alone = measure(0, 1, confidence="0"), measure(1, confidence="0")
     assert list(both["generators"]) == ["run0", "run1"]
     assert both["generators"]["run1"] == alone["generators"]["run1"]
+    added = measure(0, confidence="0", options=["--keep"])
+    assert (added["generators"], added["summary"]) == (both["generators"], both["summary"])
+    with pytest.raises(utils.InputError, match=r"its results have confidence 0.0, not 1.0; leave out --keep"):
+        measure(0, confidence="1", options=["--keep"])
     assert [row["n"] for row in both["summary"]["written"]] == [2] * len(latent_rates.ROWS)
     assert (tmp_path / "figures" / "latent_rates.png").stat().st_size < 400_000
     assert "without_rates" in measure(0, confidence="1")["generators"]["run0"]
