@@ -102,7 +102,8 @@ def sentences():
     yield f"multiplies the Fréchet distance by {times['eps_initial']} against the initial discriminator"
     yield f"and by {times['eps_balanced']} against the balanced one"
     yield f"simultaneous updates by {times['scheme_initial']} and {times['scheme_balanced']}"
-    yield f"by {times['discriminator_report']} with eps 0.8, where it is lower in {lower['discriminator_report']} pairs"
+    told = f"{times['discriminator_report']} with eps 0.8, where the distance is lower in"
+    yield f"by {told} {lower['discriminator_report']} pairs"
     none, _, pairs = lower["discriminator_torch"].split()
     assert none == "0"
     yield f"by {times['discriminator_torch']} with eps 1e-5, where it is higher in {pairs} of {pairs} (three"
@@ -119,17 +120,17 @@ def sentences():
     rest = between(factors("discriminator_report", published, False))
     as_written = between(factors("discriminator_torch", written), 1)
     told += f" and {rest} with the two others (all with the text's generator)"
-    yield f"the factor is {told}; as written it is {as_written}."
+    yield f"updates: it is {told}. As written it is {as_written}."
     pairs = [(runs["published"]["initial"][seed], run) for seed, run in runs["published"]["balanced"].items()]
     after = {epoch: [claims.frechet_ratio(claims.at_epoch(b, epoch), claims.at_epoch(a, epoch)) for a, b in pairs]
              for epoch in (10, 50)}  # fmt: skip
-    yield f"it is {between(after[10])} after 10 epochs and {between(after[50])} after 50 ({len(pairs)} seeds"
+    yield f"the factor is {between(after[10])} after 10 epochs and {between(after[50])} after 50 ({len(pairs)} seeds"
     yield f"by {between(factors('loss', published))} with eps 0.8 and simultaneous updates"
     yield f"and by {between(factors('loss', published, False))} elsewhere"
     yield f"dropout alone multiplies the distance by {times['dropout_report']}, the width by {times['width_report']}"
     yield f"Instead of the non-saturating loss it multiplies the distance by {times['loss']}"
     yield f"Updating G first multiplies it by {times['g_first']}."
-    yield f"({len(seeds)} seeds of 10 epochs"
+    yield f"{len(seeds)} seeds of 10 epochs"
     yield f"update schemes, {len(seeds)} seeds)."
     accuracies = [
         statistics.mean(study["runs"][f"initial_dropout0_{cell}_seed{seed}"][-1]["d_accuracy"] for seed in seeds)
@@ -140,7 +141,7 @@ def sentences():
     yield f"accuracy is {told}"
     found = study["correlations"]["between runs"]
     yield f"study's {found['n']} settings with the non-saturating loss"
-    yield f"the rank correlation is {number(found['mean'])} after 10 epochs (mean of {len(seeds)} seeds)"
+    yield f"the rank correlation is {number(found['mean'])} (mean of {len(seeds)} seeds) among all"
     for eps in "1e-05", "0.8":
         apart = study["correlations"][f"between runs with eps {eps}"]
         assert apart["n"] == 9
@@ -201,7 +202,7 @@ def sentences():
     published, written = (percents(rate for rate, _ in of) for of in with_1.values())
     more, never = (f"{sum(rate > alone for rate, alone in of)} of {len(of)}" for of in with_1.values())
     yield f"in {published} as published (more often than 7 - 1 in {more}) and in {written} as written (in {never})."
-    yield f"strips (seed 0 as published) {100 * own['published'][0]['strip_9']:.0f} % pass a 9 (table)"
+    yield f"strips (seed 0 as published), {100 * own['published'][0]['strip_9']:.0f} % pass a 9 (table)"
     yield f"z_7 - z_1, {100 * one(own['published'][0])['roof'][7]:.0f} % are a 7 (table)"
     coherence = {
         (side, arch): {seed: claims.at_epoch(run, 50)["g_gradients"]["non-saturating"]["coherence"]
@@ -210,7 +211,7 @@ def sentences():
     }  # fmt: skip
     yield f"their coherence (1: all agree) is {between(coherence['published', 'initial'].values())} as published"
     told = number(coherence["published", "balanced"].pop(fallen))
-    yield f"where the recall is .00, {told} in the collapsed balanced run,"
+    yield f"(recall .00), {told} in the collapsed balanced run,"
     yield f"{between(coherence['published', 'balanced'].values())} in the four others"
     values = [*coherence["written", "initial"].values(), *coherence["written", "balanced"].values()]
     yield f"and {between(values)} as written against either (5 seeds each)"
@@ -222,9 +223,9 @@ def sentences():
     medians = {
         name: f"{entry['at_end']['frechet_distance']['median']:.1f}" for name, entry in changes["changes"].items()
     }
-    yield f"takes the median distance from {medians['average']} to {medians['beta1']}, the"
-    yield f"gradient penalty to {medians['penalty']}, and a learning rate"
-    yield f"that falls from the start to {medians['falling']}. With lr 2e-4 the whole recipe ({medians['best']})"
+    yield f"takes the median distance from {medians['average']} to {medians['beta1']};"
+    yield f"the gradient penalty takes it to {medians['penalty']}, and a learning rate"
+    yield f"falling from the start raises it to {medians['falling']}. With lr 2e-4 the whole recipe ({medians['best']})"
     ends = {name: [run["end"][name] for run in final["runs"].values()] for name in final["median"]}
     told = f"{between(ends['frechet_distance'], 1)} from the test digits ({len(final['runs'])} seeds"
     yield f"a Fréchet distance of {told}; training digits: {final['floor']['training_from_test']:.1f};"
