@@ -212,7 +212,7 @@ def compare_record(record, histories):
     """The part `record` of dynamics.json: the author's losses within the band of single batches of our runs.
 
     `histories` are those of the balanced runs as published, {name: (steps, columns)}. Beside the counts for the band of
-    all these `runs` together stand those for the band of each run by itself, and the means of the author's first losses
+    all of them together stand those for the band of each run by itself, and the means of the author's first losses
     and of each run's at the same steps.
     """
     counts, number = count_within(record, list(histories.values())), len(record["d_loss"][1])
@@ -220,7 +220,6 @@ def compare_record(record, histories):
     return {
         "band": plots.BAND,
         "losses": number,
-        "runs": [*histories],
         "within": counts,
         "share": {column: count / number for column, count in counts.items()},
         "within_each_run": {name: count_within(record, [history]) for name, history in histories.items()},

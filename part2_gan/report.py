@@ -111,8 +111,8 @@ def dynamics(results):
             "",
             f"Of the {record['losses']} losses of D and of G that the report's author printed, "
             f"{record['within']['d_loss']} and {record['within']['g_loss']} lie within the band of "
-            f"{100 * record['band']:.0f} % of the single batches of all runs as published; within that of each run by "
-            f"itself: {within}.",
+            f"{100 * record['band']:.0f} % of the single batches of figure 4's runs as published; within that of each "
+            f"run by itself: {within}.",
             "",
             *table(
                 ["mean over the first ten epochs, where the author printed", "D loss", "G loss"],
