@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import claims
+import metrics
 import utils
 from report import SIDES
 from studies import overpowering
@@ -93,6 +94,11 @@ def sentences():
     g, ours = dynamics["record"]["first"]["g_loss"], dynamics["record"]["first_of_each_run"].values()
     told = f"{between([of['g_loss'] for of in ours])} at the same steps ({len(ours)} seeds)"
     yield f"the report's G has a mean loss of {number(g)}, ours one of {told}"
+    usual = [dynamics["record"]["first_of_each_run"][f"published_balanced_seed{seed}"]["g_loss"]
+             for seed in balanced.keys() - fallen]  # fmt: skip
+    middle, reach = statistics.mean(usual), math.sqrt(len(usual) + 1)  # from the mean's interval to the prediction's
+    ends_of_next = [middle + reach * (end - middle) for end in metrics.t_interval(usual)]
+    yield f"a further run of that kind is expected between {number(ends_of_next[0])} and {number(ends_of_next[1])}"
     distances = distances_initial = ends["written", "initial"]
     yield f"end at a Fréchet distance of {between(distances, 1)} ({len(distances)} seeds)"
     distances = ends["written", "balanced"]
