@@ -8,7 +8,7 @@ both sides it is the code's RMSprop.
 A rule is true or false of one unit: a training run, or a seed with its runs of all lengths. A statement *holds* if the
 95 % Wilson interval of the share of units for which its rule is true lies above one half, and *does not hold* if it
 lies below. Otherwise, or if leaving out any one unit or any one seed would change the verdict, or moving a limit of
-ours by a tenth (a share by a tenth of its distance from 0 or 1), the table shows the count alone, and so it does where
+ours by a tenth (a share by a tenth of its distance from 0 or 1), the table shows the count alone, as it does where
 a rule cannot decide its sentence. After the count stand the measured values: up to five units' own, else their median.
 Accuracy as published is the report's measure: the LSTM's best validation accuracy, the RNN's mean training accuracy
 over its last 100 batches. As written it is the accuracy at the end of training, on 10,000 palindromes of neither split

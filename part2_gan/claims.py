@@ -9,7 +9,7 @@ of the code of figures 4 and 5 with that discriminator, an assumption that figur
 A rule is true or false of one unit: a training run, or a generator. A statement *holds* if the 95 % Wilson interval of
 the share of units for which its rule is true lies above one half, and *does not hold* if it lies below. Otherwise, or
 if leaving out any one unit would change the verdict, or moving a limit of ours by a tenth (a share by a tenth of its
-distance from 0 or 1), the table shows the count alone, and so it does where a rule cannot decide its sentence. After
+distance from 0 or 1), the table shows the count alone, as it does where a rule cannot decide its sentence. After
 the count stand the measured values: up to five units' own, else their median. Where a rule says *more often*, it is the
 difference of two shares less two standard errors. A confident image is one that the CNN classifies with a confidence
 above 0.99. Limits such as 0.1 are ours; the values show how near they are.

@@ -185,8 +185,8 @@ def answer(rows, updates):
         f"After the report's {BUDGET} updates the LSTM classifies {percent(budget[0])} of the held-out palindromes "
         f"correctly and {percent(lstm['train_accuracy_at_budget']['median'])} of its training palindromes (RNN: "
         f"{percent(budget[1])} of the held-out ones); after {updates} updates {percent(end[0])} held out: {too_few}.",
-        f"To 99 % the RNN needs {n[1]} updates and {n[3]} with the LSTM's number of weights, the LSTM {n[0]} and "
-        f"{n[2]} with the RNN's: {weights}{naming}.",
+        f"Median updates to 99 %: the RNN {n[1]}, and {n[3]} with the LSTM's number of weights; the LSTM {n[0]}, and "
+        f"{n[2]} with the RNN's number of weights: {weights}{naming}.",
     ]
 
 

@@ -73,7 +73,7 @@ def repetition():
         for gone in (True, False)
         for cell in ("lstm", "rnn")
     )
-    yield f"{a} LSTM and {b} RNN runs whose gradient had vanished reached 99 % later, and {c} and {d} of the others"
+    yield f"{a} LSTMs with a vanished gradient reached 99 % later and {c} without (RNNs: {b} and {d})"
 
 
 def mean_of(runs, seed, low, high):

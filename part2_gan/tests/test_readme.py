@@ -76,7 +76,7 @@ def sentences():
 
     balanced = runs["published"]["balanced"]
     fallen = {seed for seed, run in balanced.items() if run["quality"][-1]["frechet_distance"] > 200}  # collapsed
-    yield f"runs that do not collapse; {len(fallen)} of {len(balanced)} do.**"
+    yield f"runs that do not collapse; {len(fallen)} of {len(balanced)} collapse"
     within = {seed: dynamics["record"]["within_each_run"][f"published_balanced_seed{seed}"] for seed in balanced}
     usual, other = ([count / dynamics["record"]["losses"] for seed, of in within.items() if (seed in fallen) is it
                      for count in of.values()] for it in (False, True))  # fmt: skip
@@ -93,12 +93,12 @@ def sentences():
     yield f"at {hundredths(rest)} % and {between(good, 0)}."
     g, ours = dynamics["record"]["first"]["g_loss"], dynamics["record"]["first_of_each_run"].values()
     told = f"{between([of['g_loss'] for of in ours])} at the same steps ({len(ours)} seeds)"
-    yield f"the report's G has a mean loss of {number(g)}, ours one of {told}"
+    yield f"the report's G has a mean loss of {number(g)}, ours have {told}"
     usual = [dynamics["record"]["first_of_each_run"][f"published_balanced_seed{seed}"]["g_loss"]
              for seed in balanced.keys() - fallen]  # fmt: skip
     middle, reach = statistics.mean(usual), math.sqrt(len(usual) + 1)  # from the mean's interval to the prediction's
     ends_of_next = [middle + reach * (end - middle) for end in metrics.t_interval(usual)]
-    yield f"a further run of that kind is expected between {number(ends_of_next[0])} and {number(ends_of_next[1])}"
+    yield f"a further such run is expected to have {between(ends_of_next)} (95 % prediction interval)"
     distances = distances_initial = ends["written", "initial"]
     yield f"end at a Fréchet distance of {between(distances, 1)} ({len(distances)} seeds)"
     distances = ends["written", "balanced"]
@@ -181,8 +181,11 @@ def sentences():
     yield f"the Fréchet distance is {between(correlations['balanced'])} ({len(correlations['balanced'])} seeds)"
     yield f"against the initial one it is {between(correlations['initial'])} (five evaluations each)"
     yield f"As written it is {between(written['balanced'])} and {between(written['initial'])}."
-    changes = [claims.losses_and_quality(run, changes=True) for run in runs["published"]["balanced"].values()]
-    yield f"correlate at {between(changes)} against the balanced discriminator"
+    changes = {(side, arch): between([claims.losses_and_quality(run, changes=True) for run in of.values()])
+               for side in runs for arch, of in runs[side].items()}  # fmt: skip
+    told = f"{changes['published', 'balanced']} as published and {changes['written', 'balanced']} as written"
+    yield f"correlate at {told} against the balanced discriminator,"
+    yield f"and at {changes['published', 'initial']} and {changes['written', 'initial']} against the initial one."
 
     rates = load("latent_rates", "generators")["generators"].values()
     own = {side: [e["classifiers"]["cnn"] for e in rates if e["recipe"] == side] for side in claims.SIDES}
@@ -192,7 +195,7 @@ def sentences():
         "its middle is a 1": (lambda r: line(r)["middle_1"], lambda r: r["middle_1_between_others"]),
         "figure 7: 7 - 1 is a 7": (lambda r: one(r)["roof"][7], None),
         "conclusion: 7 - 1 + 6 is a 9": (lambda r: one(r)["sum"][9], lambda r: one(r)["random"][9]),
-        "the same, scaled to norm 10, as latents have": (
+        "the same, scaled to norm 10, typical of latents": (
             lambda r: r["sums"]["sphere"]["sum"][9],
             lambda r: r["sums"]["sphere"]["random"][9],
         ),
