@@ -137,7 +137,7 @@ def sentences():
     as_written = between(factors("discriminator_torch", written), 1)
     told += f" and {rest} with the two others (all with the text's generator)"
     yield f"updates: it is {told}. As written it is {as_written}."
-    pairs = [(runs["published"]["initial"][seed], run) for seed, run in runs["published"]["balanced"].items()]
+    pairs = [(run, balanced[seed]) for seed, run in runs["published"]["initial"].items()]
     after = {epoch: [claims.frechet_ratio(claims.at_epoch(b, epoch), claims.at_epoch(a, epoch)) for a, b in pairs]
              for epoch in (10, 50)}  # fmt: skip
     yield f"the factor is {between(after[10])} after 10 epochs and {between(after[50])} after 50 ({len(pairs)} seeds"
