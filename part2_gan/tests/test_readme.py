@@ -76,20 +76,22 @@ def sentences():
 
     balanced = runs["published"]["balanced"]
     fallen = {seed for seed, run in balanced.items() if run["quality"][-1]["frechet_distance"] > 200}  # collapsed
+
+    def by_end(of_seeds):
+        """The values of a list of (seed, value): those of the runs that do not collapse, and of those that do."""
+        return ([value for seed, value in of_seeds if (seed in fallen) is it] for it in (False, True))
+
     yield f"runs that do not collapse; {len(fallen)} of {len(balanced)} collapse"
     within = {seed: dynamics["record"]["within_each_run"][f"published_balanced_seed{seed}"] for seed in balanced}
-    usual, other = ([count / dynamics["record"]["losses"] for seed, of in within.items() if (seed in fallen) is it
-                     for count in of.values()] for it in (False, True))  # fmt: skip
+    usual, other = by_end([(s, n / dynamics["record"]["losses"]) for s, of in within.items() for n in of.values()])
     yield f"printed, {hundredths(usual)} % lie within the central 95 % of the single batches of each"
     yield f"of the {len(balanced) - len(fallen)} runs with the same settings that do not collapse, and"
     yield f"{hundredths(other)} % within those of a collapsed one."
-    accuracies = [balanced[seed]["last_epoch"]["d_accuracy"] for seed in fallen]
+    rest, accuracies = by_end([(seed, run["last_epoch"]["d_accuracy"]) for seed, run in balanced.items()])
     ends = {(side, arch): [run["quality"][-1]["frechet_distance"] for run in of.values()]
             for side in runs for arch, of in runs[side].items()}  # fmt: skip
-    good = [distance for distance in ends["published", "balanced"] if distance <= 200]
-    bad = [distance for distance in ends["published", "balanced"] if distance > 200]
+    good, bad = by_end([*zip(balanced, ends["published", "balanced"], strict=True)])
     yield f"end with D's accuracy at {hundredths(accuracies)} % and a Fréchet distance of {between(bad, 0)}, the others"
-    rest = [balanced[seed]["last_epoch"]["d_accuracy"] for seed in balanced.keys() - fallen]
     yield f"at {hundredths(rest)} % and {between(good, 0)}."
     g, ours = dynamics["record"]["first"]["g_loss"], dynamics["record"]["first_of_each_run"].values()
     told = f"{between([of['g_loss'] for of in ours])} at the same steps ({len(ours)} seeds)"
@@ -168,7 +170,7 @@ def sentences():
         for side in claims.SIDES
         for loss in ("non-saturating", "minimax")
     )
-    usual, other = ([value for seed, value in own if (seed in fallen) is it] for it in (False, True))
+    usual, other = by_end(own)
     told = f"{between(usual, 1)} times as large against the initial discriminator as against the balanced one"
     yield f"a norm {told} ({len(usual) // 5} seeds), and {between(other, 1)} times where the balanced run collapsed"
     seven, own_written, seven_written = ([value for _, value in of] for of in (seven, own_written, seven_written))
@@ -234,8 +236,7 @@ def sentences():
         for side in runs for arch, of in runs[side].items()
     }  # fmt: skip
     yield f"their coherence (1: all agree) is {between(coherence['published', 'initial'].values())} as published"
-    usual, other = ([value for seed, value in coherence["published", "balanced"].items() if (seed in fallen) is it]
-                    for it in (False, True))  # fmt: skip
+    usual, other = by_end(coherence["published", "balanced"].items())
     yield f"(recall .00), {between(other)} in the {len(fallen)} collapsed balanced runs,"
     yield f"{between(usual)} in the {len(usual)} others"
     values = [*coherence["written", "initial"].values(), *coherence["written", "balanced"].values()]
