@@ -88,11 +88,10 @@ def load_known(args):
     Raises utils.InputError if its runs have other options than those that --keep would add.
     """
     path = args.out_dir / "dynamics.json"
-    if not (args.keep or path.exists()):
-        return {}
-    known = utils.load_json(path, *(("config", "record", "runs") if args.keep else ()))
-    if args.keep:
-        runs.check_kept(path, known["config"], args, SAME_RUNS)
+    if not args.keep:
+        return utils.load_json(path) if path.exists() else {}
+    known = utils.load_json(path, "config", "record", "runs")
+    runs.check_kept(path, known["config"], args, SAME_RUNS)
     return known
 
 

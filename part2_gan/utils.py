@@ -78,10 +78,11 @@ class Parser(argparse.ArgumentParser):
     def keep_larger_result(self, args):
         """Refuse, where --out-dir was not given, to replace the script's result of more seeds or of other options.
 
-        That result is OUT_DIR/SCRIPT.json, with its options in `config`; the script has the option --seeds.
+        That result is OUT_DIR/SCRIPT.json, with its options in `config`; the script has the option --seeds. With --keep
+        it adds to that result and checks the options itself.
         """
         path = args.out_dir / f"{Path(sys.argv[0]).stem}.json"
-        if "seeds" not in args or not path.exists():
+        if "seeds" not in args or getattr(args, "keep", False) or not path.exists():
             return
         made, now = load_json(path).get("config", {}), json.loads(json.dumps(vars(args), default=str))
         for name in (name for name in made if name in now.keys() - SAME_RESULT):

@@ -40,6 +40,7 @@ def study(tmp_path, monkeypatch):
     parser.add_argument("--lengths", type=int, nargs="+", default=(1, 2), help="how long")
     parser.add_argument("--workers", type=int, help="at once")
     parser.add_argument("--restart", action="store_true", help="again")
+    parser.add_argument("--keep", action="store_true", help="more")
     utils.add_common_options(parser)
     return parser
 
@@ -60,6 +61,7 @@ def test_figures_go_where_results_are_sent_to(study):
         ("--seeds 2", "seeds 3, not 2: --out-dir mine keeps it"),
         ("--lengths 1", r"lengths \[1, 2\], not \[1\]"),
         ("--seeds 4 --workers 2", None),
+        ("--seeds 2 --keep", None),
         ("--lengths 1 --out-dir mine", None),
     ],
 )
@@ -74,7 +76,7 @@ def test_a_result_in_the_repository_is_not_replaced_by_less(study, capsys, words
 
 def test_help_names_each_default_once(study):
     text = " ".join(study.format_help().split())
-    for part in "how long (default: (1, 2))", "the repository's 3) --lengths", "at once --restart again --seed":
+    for part in "how long (default: (1, 2))", "the repository's 3) --lengths", "at once --restart again --keep":
         assert part in text
     assert "(default: 0) --device" in text
 
