@@ -65,10 +65,14 @@ def sentences():
             for side in runs for arch, of in runs[side].items() for column in ("d_loss", "g_loss")}  # fmt: skip
     d, g = (last["published", "initial", column] for column in ("d_loss", "g_loss"))
     spikes = [run["largest_g_loss"] for run in runs["published"]["initial"].values()]
+    accuracies = {side: hundredths([run["last_epoch"]["d_accuracy"] for run in runs[side]["initial"].values()])
+                  for side in runs}  # fmt: skip
+    yield f"D is right on {accuracies['published']} % of its images, D's loss ends"
     yield f"D's loss ends at {between(d)} and G's at {between(g)} with single batches up to {max(spikes):.1f}"
     yield f"({len(d)} seeds; the report's figure: 0 to 1, and 3 to 8 with spikes up to 14)"
     d, g = (last["written", "initial", column] for column in ("d_loss", "g_loss"))
-    yield f"does not overpower G: D's loss ends at {between(d)}, G's at {between(g)}"
+    told = f"it is right on {accuracies['written']} %, D's loss ends at {between(d)}, G's at {between(g)}"
+    yield f"does not overpower G: {told}"
     recall = {side: [run["precision_recall"]["recall"] for run in runs[side]["initial"].values()] for side in runs}
     assert max(recall["published"]) < 0.005
     yield "the recall is .00: hardly any test digit has a sample like it"
@@ -96,6 +100,7 @@ def sentences():
     g, ours = dynamics["record"]["first"]["g_loss"], dynamics["record"]["first_of_each_run"].values()
     told = f"{between([of['g_loss'] for of in ours])} at the same steps ({len(ours)} seeds)"
     yield f"the report's G has a mean loss of {number(g)}, ours have {told}"
+    assert g < min(of["g_loss"] for of in ours)
     usual = [dynamics["record"]["first_of_each_run"][f"published_balanced_seed{seed}"]["g_loss"]
              for seed in balanced.keys() - fallen]  # fmt: skip
     middle, reach = statistics.mean(usual), math.sqrt(len(usual) + 1)  # from the mean's interval to the prediction's
@@ -189,7 +194,8 @@ def sentences():
     yield f"correlate at {told} against the balanced discriminator,"
     yield f"and at {changes['published', 'initial']} and {changes['written', 'initial']} against the initial one."
 
-    rates = load("latent_rates", "generators")["generators"].values()
+    results["latent_rates"] = load("latent_rates", "generators", "count")
+    rates = results["latent_rates"]["generators"].values()
     own = {side: [e["classifiers"]["cnn"] for e in rates if e["recipe"] == side] for side in claims.SIDES}
     line, one, means = (lambda r: r["paths"]["line"]), (lambda r: r["sums"]["one"]), (lambda r: r["sums"]["mean3"])
     rows = {
@@ -209,10 +215,20 @@ def sentences():
         yield f"| {title} | {' '.join(cells)}"
     head = [f"{words}, {len(own[side])} generators" for side, words in SIDES.items()]
     yield f"| {head[0]} | control | {head[1]} | control |"
-    for title in "conclusion: 7 - 1 + 6 is a 9", "figure 8: its strip passes a 9":
-        rate, control = rows[title]
-        counts = [f"{sum(rate(r) > control(r) for r in own[side])} of {len(own[side])}" for side in claims.SIDES]
-        yield f"in {counts[0]} generators as published and in {counts[1]} as written"
+
+    def more_often(first, second):
+        """In how many generators of each recipe a share is larger by more than two standard errors."""
+        differences = {side: [claims.exceeds(first, second)(entry) for (entry,) in claims.rates(results, side)]
+                       for side in claims.SIDES}  # fmt: skip
+        return [f"{sum(value > 0 for value in of)} of {len(of)}" for of in differences.values()]
+
+    pairs = [
+        (claims.single("sum", 9), claims.single("random", 9)),
+        (claims.share("strip_9"), claims.share("strip_9_random")),
+    ]
+    counts = [more_often(*pair) for pair in pairs]
+    yield f"random direction in {counts[0][0]} generators as published and in {counts[0][1]} as written"
+    yield f"passes a 9 more often in {counts[1][0]} and in {counts[1][1]} (differences above two standard errors)"
 
     per_classifier = [[e["classifiers"][kind] for e in rates if "classifiers" in e] for kind in ("cnn", "mlp")]
     used, hundred = [rate for of in rows.values() for rate in of if rate], lambda r: r["sums"]["mean100"]["sum"][9]
@@ -224,23 +240,19 @@ def sentences():
     published, written = (spread(map(hundred, own[side])) for side in claims.SIDES)
     yield f"in {published} % as published and {written} % as written, and there the classifiers differ by up to"
     yield f"{100 * of_hundred:.0f} points."
-    with_1 = {side: [(one(r)["one_plus_roof"][7], one(r)["roof"][7]) for r in own[side]] for side in own}
-    published, written = (spread(rate for rate, _ in of) for of in with_1.values())
-    more, never = (f"{sum(rate > alone for rate, alone in of)} of {len(of)}" for of in with_1.values())
+    published, written = (spread(one(r)["one_plus_roof"][7] for r in own[side]) for side in claims.SIDES)
+    more, never = more_often(claims.single("one_plus_roof", 7), claims.single("roof", 7))
     yield f"in {published} % as published (more often than 7 - 1 in {more}) and in {written} % as written (in {never})."
-    yield f"strips (seed 0 as published), {100 * own['published'][0]['strip_9']:.0f} % pass a 9."
+    strip, control = (own["published"][0][name] for name in ("strip_9", "strip_9_random"))
+    yield f"strips (seed 0 as published), {100 * strip:.0f} % pass a 9, {100 * control:.0f} % with a random direction."
     yield f"z_7 - z_1, {100 * one(own['published'][0])['roof'][7]:.0f} % are a 7."
-    coherence = {
-        (side, arch): {seed: claims.at_epoch(run, 50)["g_gradients"]["non-saturating"]["coherence"]
-                       for seed, run in of.items()}
-        for side in runs for arch, of in runs[side].items()
-    }  # fmt: skip
-    yield f"their coherence (1: all agree) is {between(coherence['published', 'initial'].values())} as published"
-    usual, other = by_end(coherence["published", "balanced"].items())
-    yield f"(recall .00), {between(other)} in the {len(fallen)} collapsed balanced runs,"
-    yield f"{between(usual)} in the {len(usual)} others"
-    values = [*coherence["written", "initial"].values(), *coherence["written", "balanced"].values()]
-    yield f"and {between(values)} as written against either (5 seeds each)"
+    ends = [(run["precision_recall"]["recall"], run["quality"][-1]["g_gradients"]["non-saturating"]["coherence"])
+            for of_side in runs.values() for of in of_side.values() for run in of.values()]  # fmt: skip
+    none, some = ([coherence for recall, coherence in ends if (recall < 0.005) is it] for it in (True, False))
+    yield f"ends at .00, their coherence (1: all agree) is {between(none)} ({len(none)} runs), in all others"
+    yield f"{between(some)} ({len(some)} runs; recall {between([recall for recall, _ in ends if recall >= 0.005])})"
+    told = f"the {len(runs['published']['initial'])} against the initial discriminator as published"
+    yield f"The {len(none)} are {told} and the {len(fallen)} collapsed ones"
 
     study = load("recipes", "changes", "final")
     changes, final = study["changes"], study["final"]
