@@ -67,7 +67,7 @@ def sentences():
     spikes = [run["largest_g_loss"] for run in runs["published"]["initial"].values()]
     accuracies = {side: hundredths([run["last_epoch"]["d_accuracy"] for run in runs[side]["initial"].values()])
                   for side in runs}  # fmt: skip
-    yield f"D is right on {accuracies['published']} % of its images, D's loss ends"
+    yield f"D is right on {accuracies['published']} % of its images,"
     yield f"D's loss ends at {between(d)} and G's at {between(g)} with single batches up to {max(spikes):.1f}"
     yield f"({len(d)} seeds; the report's figure: 0 to 1, and 3 to 8 with spikes up to 14)"
     d, g = (last["written", "initial", column] for column in ("d_loss", "g_loss"))
