@@ -61,7 +61,7 @@ class Claim(NamedTuple):
 
     `measure(*case)` is a number, or None where the rule does not apply, and `holds` is the Rule. `record` is the
     report's own number, in words, or a function of the results. A claim without `measure` states what was built, or is
-    not tested. One that `decides` nothing has a count and no verdict.
+    not tested. Only the sides in `decides` have a verdict beside the count.
     """
 
     id: str
@@ -71,7 +71,7 @@ class Claim(NamedTuple):
     measure: object = None
     holds: Rule = Rule(gt, 0)
     record: object = None
-    decides: bool = True
+    decides: tuple = SIDES
 
 
 def verdict(k, n):
@@ -315,11 +315,11 @@ CLAIMS = [
     Claim("no_gradient", "... the Generator receives almost no useful gradient information (by the loss it trains on)",
           "the norm of its gradient is less than a tenth of that against the balanced D (median of the evaluations "
           "after the same epochs); a norm cannot show whether a gradient is useful", PAIR,
-          gradient_ratio("non-saturating"), Rule(lt, 0.1), decides=False),
+          gradient_ratio("non-saturating"), Rule(lt, 0.1), decides=()),
     Claim("no_gradient_minimax", "... (by the loss of equation (7), at each run's own weights)",
           "the norm of this gradient is less than a tenth of that against the balanced D (median of the evaluations "
           "after the same epochs); a norm cannot show whether a gradient is useful", PAIR,
-          gradient_ratio("minimax"), Rule(lt, 0.1), decides=False),
+          gradient_ratio("minimax"), Rule(lt, 0.1), decides=()),
     Claim("unsatisfactory", "the generated images after 50 epochs were unsatisfactory",
           "less than half as many samples as test digits are confident", INITIAL,
           relative_to_real("confident_share"), Rule(lt, 0.5)),
@@ -327,10 +327,10 @@ CLAIMS = [
           "after the same number of epochs D's accuracy, its dropout active (without it: not measured), is at least "
           "0.1 lower than that of the initial D; a collapsed run passes as well", PAIR,
           lambda a, b, n: mean(a, "d_accuracy", ten_to(n), n) - mean(b, "d_accuracy", ten_to(n), n), Rule(ge, 0.1),
-          decides=False),
+          decides=()),
     Claim("no_longer_too_strong", "... (is the balanced D no longer too strong?)",
           "D, its dropout active, classifies at most 75 % of its training batches correctly in epochs 6 to 10",
-          BALANCED, EARLY_ACCURACY, Rule(le, 0.75), decides=False),
+          BALANCED, EARLY_ACCURACY, Rule(le, 0.75), decides=()),
     Claim("samples_improved", "... allowing both networks to learn effectively (samples)",
           "after the same number of epochs the Fréchet distance is less than half of that with the initial D", PAIR,
           lambda a, b, n: frechet_ratio(at_epoch(b, n), at_epoch(a, n)), Rule(lt, 0.5)),
@@ -338,7 +338,7 @@ CLAIMS = [
           "after the same number of epochs the losses are at most half as far from log 2 as with the initial D; a "
           "collapsed run, or one with worse samples, passes as well", PAIR,
           lambda a, b, n: distance_from_log2(b, ten_to(n), n) / distance_from_log2(a, ten_to(n), n), Rule(le, 0.5),
-          decides=False),
+          decides=()),
     Claim("stable", "both losses fluctuate around a stable point",
           "neither mean changes by 0.05 or more from the third quarter of the epochs to the last", BALANCED, drift,
           Rule(lt, 0.05)),
@@ -348,24 +348,24 @@ CLAIMS = [
     Claim("d_guesses", "the Discriminator is guessing randomly (50% accuracy), ...",
           "it classifies 45 to 55 % of its training batches correctly in the last ten epochs, its dropout active; "
           "without dropout, which lowers it, not measured", BALANCED, over(-10, -1, "d_accuracy"),
-          Rule(near(0.5), 0.05), decides=False),
+          Rule(near(0.5), 0.05), decides=()),
     Claim("losses_tell_quality", "... suggesting that the Generator has become proficient ...",
           "where both losses hover near log 2 (as two rows above), the Fréchet distance is at most twice that of "
           "10,000 training digits; shown: their ratio; how near proficient is the report does not say", BALANCED,
           lambda run: relative_to_real("frechet_distance")(run) if hovers(run) < 0.05 else None, Rule(le, 2),
-          decides=False),
+          decides=()),
     Claim("fools_d", "... to fool the Discriminator half the time (its mean output)",
           "the mean of D(G(z)) is 0.45 to 0.55 in the last ten epochs, D's dropout active", BALANCED,
           over(-10, -1, "d_fake"), Rule(near(0.5), 0.05)),
     Claim("high_quality", "the Generator produces high-quality images ...",
           "at least 0.9 times as many samples as test digits are confident; how many make high quality the report does "
-          "not say", BALANCED, relative_to_real("confident_share"), Rule(ge, 0.9), decides=False),
+          "not say", BALANCED, relative_to_real("confident_share"), Rule(ge, 0.9), decides=()),
     Claim("resemble_real", "... that closely resemble real MNIST digits (as a set)",
           "Fréchet distance at most twice that of 10,000 training digits; it counts lack of variety as well", BALANCED,
-          relative_to_real("frechet_distance"), Rule(le, 2), decides=False),
+          relative_to_real("frechet_distance"), Rule(le, 2), decides=()),
     Claim("resemble_real_singly", "... (each by itself)",
           "the precision of the samples is at least 0.9 times that of training digits; a collapsed run may pass",
-          BALANCED, precision_relative_to_real, Rule(ge, 0.9), decides=False),
+          BALANCED, precision_relative_to_real, Rule(ge, 0.9), decides=()),
     Claim("stage_a", "at the beginning, mostly noise with few consistent patterns",
           "at most 5 of the 25 samples after the first epoch are confident", BALANCED,
           lambda run: run["stages"]["confident"][0], Rule(le, 5)),
@@ -384,11 +384,11 @@ CLAIMS = [
           "above 0.9 at least 0.9 times as often as unselected samples; a generator that draws few kinds of digits "
           "would pass as well", GENERATOR,
           lambda entry: share("middle_confident")(entry) / share("sample_confident")(entry), Rule(ge, 0.9),
-          decides=False),
+          decides=()),
     Claim("not_memorised", "... rather than simply memorizing training samples (distance)",
           "in pixels the median sample is at least as far from its nearest training digit as a test digit is; "
           "blurred or noisy samples would pass as well", GENERATOR, lambda entry: entry["neighbour_ratio"],
-          Rule(ge, 1, ours=False), decides=False),
+          Rule(ge, 1, ours=False), decides=()),
     Claim("no_copies", "... (copies)",
           "in pixels and in features at most 1 % of samples are nearer to a training digit than 99 % of test digits "
           "are; cannot show that nothing was memorised", COMMITTED,
@@ -397,12 +397,12 @@ CLAIMS = [
     Claim("smooth", "a smooth transition from digit 7 to digit 6",
           "in the classifier's features no step of 20 is as long as half the distance of the ends (medians)", GENERATOR,
           lambda entry: math.prod(share(*LINE, name)(entry) for name in ("largest_step", "length_over_distance")),
-          Rule(lt, 0.5), decides=False),
+          Rule(lt, 0.5), decides=()),
     Claim("similar_parts", "both digits have similar structural components, ...",
           "nothing here measures what two digits share", GENERATOR),
     Claim("looks_like_1", "... and the intermediate images look like 1",
           "more than half of the straight paths pass an image classified as 1; the report speaks of its one strip",
-          GENERATOR, share(*LINE, "passes_1"), Rule(gt, 0.5), "its one strip does", decides=False),
+          GENERATOR, share(*LINE, "passes_1"), Rule(gt, 0.5), "its one strip does", decides=()),
     Claim("between", "in GAN's latent space, 1 is located between 7 and 6",
           "more than half of the middles between a 7 and a 6 are classified as 1", GENERATOR, share(*LINE, "middle_1"),
           Rule(gt, 0.5)),
@@ -412,18 +412,18 @@ CLAIMS = [
     Claim("roof_makes_7", "7 is a 1 plus a roof",
           "z_1 + (z_7 - z_1) of another 7 and 1 is classified as 7 more often than z_1 plus a random direction of the "
           "same length; it contains z_7, and so would pass whatever the 1 does", GENERATOR, ROOF_MAKES_7,
-          decides=False),
+          decides=()),
     Claim("one_adds", "... (does the 1 add anything?)",
           "z_1 + (z_7 - z_1) of another 7 and 1 is classified as 7 more often than z_7 - z_1 alone, a shorter vector",
-          GENERATOR, exceeds(single("one_plus_roof", 7), single("roof", 7)), decides=False),
+          GENERATOR, exceeds(single("one_plus_roof", 7), single("roof", 7)), decides=()),
     Claim("roof_is_7", "the roof still looks like a 7", "more than half of z_7 - z_1 are classified as 7; the report "
-          "speaks of its one image", GENERATOR, single("roof", 7), Rule(gt, 0.5), "its one image does", decides=False),
+          "speaks of its one image", GENERATOR, single("roof", 7), Rule(gt, 0.5), "its one image does", decides=()),
     Claim("sevens_space", "7 might occupy a huge space in the latent space",
           "a fifth of random latents or more are classified as 7, twice a tenth", GENERATOR,
           lambda entry: share("samples")(entry)[7], Rule(ge, 0.2)),
     Claim("nine_on_strip", "a digit that resembles 9 emerges [from z_hybrid to z_6] ...",
           "more than half of the strips pass an image classified as 9; the report speaks of its one strip", GENERATOR,
-          share("strip_9"), Rule(gt, 0.5), "7 7 9 9 9 4 6 6 6 6", decides=False),
+          share("strip_9"), Rule(gt, 0.5), "7 7 9 9 9 4 6 6 6 6", decides=()),
     Claim("strip_beats_chance", "... more than by chance",
           "a strip passes an image classified as 9 more often than with a random direction", GENERATOR,
           exceeds(share("strip_9"), share("strip_9_random"))),
@@ -433,7 +433,7 @@ CLAIMS = [
     Claim("loop", "the weight of 6's loop is higher than 7's roof, so the final result has a loop?",
           "z_6 + (z_7 - z_1) is classified as 0, 6, 8 or 9 more often than z_hybrid, with 1.2 times the roof; the "
           "report asks and does not say", GENERATOR, exceeds(*(single(kind, 0, 6, 8, 9) for kind in LOOPS)),
-          decides=False),
+          decides=()),
     Claim("overcame", 'overcame the "Discriminator Overpowering" instability by regulating D\'s capacity',
           "where the initial D is too strong (first rule), the run ends at less than half the Fréchet distance of each "
           "run against the initial D; shown: its ratio to the lowest", Unit("run, balanced D", with_initial),
@@ -444,27 +444,27 @@ CLAIMS = [
           lead(9, "sums", "one", "sum")),
     Claim("scaled_sum_is_9", "... (the sum scaled to a latent's length, which favours it)",
           "it is most often classified as 9: its share less the next largest", GENERATOR,
-          lead(9, "sums", "sphere", "sum"), decides=False),
+          lead(9, "sums", "sphere", "sum"), decides=()),
     Claim("sum_of_3_is_9", "... (for means of 3 latents, as in Radford et al.)",
           "mean 7 - mean 1 + mean 6 is most often classified as 9: its share less the next largest", GENERATOR,
           lead(9, "sums", "mean3", "sum")),
     Claim("sum_of_100_is_9", "... (for means of 100 latents: nearly one image per generator)",
           "mean 7 - mean 1 + mean 6 is most often classified as 9: its share less the next largest", GENERATOR,
-          lead(9, "sums", "mean100", "sum"), decides=False),
+          lead(9, "sums", "mean100", "sum"), decides=()),
     Claim("sum_beats_chance", "... more than by chance",
           "z_7 - z_1 + z_6 is classified as 9 more often than with a random direction and with other digits' "
           "difference", GENERATOR, SUM_MAKES_9),
     Claim("meaningful", "the GAN learned a semantically meaningful data manifold, ...",
           "a 7 plus mean 6 less mean 7 is classified as 6 more often than a 7 plus a random direction; a generator of "
           "ten stored images, one for each digit, would pass as well", GENERATOR,
-          exceeds(share("shift_to_6"), share("shift_to_6_random")), decides=False),
+          exceeds(share("shift_to_6"), share("shift_to_6_random")), decides=()),
     Claim("compositions", "... where digits are compositions of structural features (strokes and loops)",
           'both "7 is a 1 plus a roof" and "7 - 1 + 6 is about 9, more than by chance" are true', GENERATOR,
-          lambda entry: min(ROOF_MAKES_7(entry), SUM_MAKES_9(entry)), decides=False),
+          lambda entry: min(ROOF_MAKES_7(entry), SUM_MAKES_9(entry)), decides=()),
     Claim("not_pixel_maps", "... rather than isolated pixel maps",
           "a straight path from 7 to 6 passes a 1 more often than the cross-fade of its end images; shows only that "
           "the path is no cross-fade", GENERATOR, exceeds(share(*LINE, "passes_1"), share("paths", "fade", "passes_1")),
-          decides=False),
+          decides=()),
 ]  # fmt: skip
 
 
@@ -479,7 +479,7 @@ def measured(claim, results, side):
         return None
     rules = [claim.holds._replace(limit=limit) for limit in claim.holds.limits()]
     k, *others = (sum(bool(rule(value)) for value in values) for rule in rules)
-    words = {verdict(count, len(values)) for count in (k, *others)} if claim.decides else ()
+    words = {verdict(count, len(values)) for count in (k, *others)} if side in claim.decides else ()
     found = {"k": k, "n": len(values), "values": values, "value": statistics.median(values)}
     return found | {"verdict": words.pop() if len(words) == 1 else "open"}
 

@@ -43,7 +43,7 @@ def results_with(**found):
 
 def verdicts(results, side="written"):
     """What every count says, those included that decide nothing."""
-    found = {c.id: claims.measured(c._replace(decides=True), results, side) for c in claims.CLAIMS if c.measure}
+    found = {c.id: claims.measured(c._replace(decides=claims.SIDES), results, side) for c in claims.CLAIMS if c.measure}
     return {name: of and of["verdict"] for name, of in found.items()}
 
 
@@ -111,7 +111,7 @@ def test_a_verdict_rests_on_no_limit_of_ours():
     ]
     assert [verdict(near, *[value] * 5) for value in (0.5, 0.447, 0.56)] == ["holds", "open", "does not hold"]
     assert verdict(below._replace(ours=False), *[0.105] * 5) == "does not hold"
-    assert verdict(below, *[0.2] * 5, decides=False) == "open"
+    assert verdict(below, *[0.2] * 5, decides=("published",)) == "open"
 
 
 @pytest.mark.parametrize(
