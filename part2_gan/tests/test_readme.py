@@ -198,8 +198,8 @@ def sentences():
     yield f"correlate at {told} against the balanced discriminator,"
     yield f"and at {changes['published', 'initial']} and {changes['written', 'initial']} against the initial one."
 
-    results["latent_rates"] = load("latent_rates", "generators", "count")
-    rates = results["latent_rates"]["generators"].values()
+    found = load("latent_rates", "generators", "count")
+    rates, count = found["generators"].values(), found["count"]
     own = {side: [e["classifiers"]["cnn"] for e in rates if e["recipe"] == side] for side in claims.SIDES}
     line, one, means = (lambda r: r["paths"]["line"]), (lambda r: r["sums"]["one"]), (lambda r: r["sums"]["mean3"])
     rows = {
@@ -222,17 +222,14 @@ def sentences():
 
     def more_often(first, second):
         """In how many generators of each recipe a share is larger by more than two standard errors."""
-        differences = {side: [claims.exceeds(first, second)(entry) for (entry,) in claims.rates(results, side)]
-                       for side in claims.SIDES}  # fmt: skip
-        return [f"{sum(value > 0 for value in of)} of {len(of)}" for of in differences.values()]
+        exceeds = claims.exceeds(first, second)
+        more = {side: [exceeds(r | {"count": count}) > 0 for r in own[side]] for side in claims.SIDES}
+        return [f"{sum(of)} of {len(of)}" for of in more.values()]
 
-    pairs = [
-        (claims.single("sum", 9), claims.single("random", 9)),
-        (claims.share("strip_9"), claims.share("strip_9_random")),
-    ]
-    counts = [more_often(*pair) for pair in pairs]
-    yield f"random direction in {counts[0][0]} generators as published and in {counts[0][1]} as written"
-    yield f"passes a 9 more often in {counts[1][0]} and in {counts[1][1]} (differences above two standard errors)"
+    published, written = more_often(*rows["conclusion: 7 - 1 + 6 is a 9"])
+    yield f"random direction in {published} generators as published and in {written} as written"
+    published, written = more_often(*rows["figure 8: its strip passes a 9"])
+    yield f"passes a 9 more often in {published} and in {written} (differences above two standard errors)"
 
     per_classifier = [[e["classifiers"][kind] for e in rates if "classifiers" in e] for kind in ("cnn", "mlp")]
     used, hundred = [rate for of in rows.values() for rate in of if rate], lambda r: r["sums"]["mean100"]["sum"][9]
@@ -245,16 +242,18 @@ def sentences():
     yield f"in {published} % as published and {written} % as written, and there the classifiers differ by up to"
     yield f"{100 * of_hundred:.0f} points."
     published, written = (spread(one(r)["one_plus_roof"][7] for r in own[side]) for side in claims.SIDES)
-    more, never = more_often(claims.single("one_plus_roof", 7), claims.single("roof", 7))
+    more, never = more_often(lambda r: one(r)["one_plus_roof"][7], lambda r: one(r)["roof"][7])
     yield f"in {published} % as published (more often than 7 - 1 in {more}) and in {written} % as written (in {never})."
     strip, control = (own["published"][0][name] for name in ("strip_9", "strip_9_random"))
     yield f"strips (seed 0 as published), {100 * strip:.0f} % pass a 9, {100 * control:.0f} % with a random direction."
     yield f"z_7 - z_1, {100 * one(own['published'][0])['roof'][7]:.0f} % are a 7."
     ends = [(run["precision_recall"]["recall"], run["quality"][-1]["g_gradients"]["non-saturating"]["coherence"])
             for of_side in runs.values() for of in of_side.values() for run in of.values()]  # fmt: skip
-    none, some = ([coherence for recall, coherence in ends if (recall < 0.005) is it] for it in (True, False))
-    yield f"ends at .00, their coherence (1: all agree) is {between(none)} ({len(none)} runs), in all others"
-    yield f"{between(some)} ({len(some)} runs; recall {between([recall for recall, _ in ends if recall >= 0.005])})"
+    none, some = ([end for end in ends if (end[0] < 0.005) is it] for it in (True, False))
+    recalls, coherences = zip(*some, strict=True)
+    told = f"{between([coherence for _, coherence in none])} ({len(none)} runs), in all others"
+    yield f"ends at .00, their coherence (1: all agree) is {told}"
+    yield f"{between(coherences)} ({len(some)} runs; recall {between(recalls)})"
     told = f"the {len(runs['published']['initial'])} against the initial discriminator as published"
     yield f"The {len(none)} are {told} and the {len(fallen)} collapsed ones"
 
