@@ -132,17 +132,6 @@ def per_seed(value):
     return measure
 
 
-def on_fresh_batches(measure):
-    """The measure over the protocols study's runs on fresh batches with RMSprop, as runs of figure 1 as published."""
-
-    def of_study(results, side):
-        runs = results["protocols"]["runs"]
-        fresh = [run for run in runs if (run["protocol"], run["optimizer"]) == ("fresh", "rmsprop")]
-        return measure({"compare": {"runs": [run | {"side": "published"} for run in fresh]}}, side)
-
-    return of_study
-
-
 def lowest(measure):
     """The measure's lowest number of each seed."""
     return lambda results, side: sorted(dict(sorted(measure(results, side), reverse=True)).items())
@@ -254,14 +243,18 @@ def gained(of):
     return None if budget == 1 else end - budget if end == 1 else 0
 
 
-def long_inputs(results, side):
-    """The accuracy of the plain LSTM's runs at 35 and 50 digits, longer inputs than the report's."""
-    found, lengths = results["long_inputs"], {35, 50}
-    return [
-        (run["seed"], accuracy(run))
-        for run in (found["runs"] if side == "written" and lengths <= {*found["config"]["lengths"]} else [])
-        if (run["cell"], run["forget_bias"]) == ("lstm", None) and run["input_length"] in lengths
-    ]
+def long_inputs(length):
+    """The measure of the plain LSTM's accuracy at a length beyond the report's."""
+
+    def measure(results, side):
+        found = results["long_inputs"]
+        return [
+            (run["seed"], accuracy(run))
+            for run in (found["runs"] if side == "written" else [])
+            if (run["cell"], run["forget_bias"], run["input_length"]) == ("lstm", None, length)
+        ]
+
+    return measure
 
 
 def recorded(cell, *lengths, note=""):
@@ -336,31 +329,32 @@ CLAIMS = [
           "the first two digits determine a palindrome of four; dataset.py draws from all of them", BUILT),
     Claim("updates_per_epoch", "the restricted dataset size limits the gradient updates per epoch",
           "at 3 digits the 80 training palindromes are less than a batch of 128: one update per epoch", BUILT),
-    Claim("few_updates", "... making it harder for the complex LSTM to converge (because of few updates)",
+    Claim("few_updates", "... making it harder for the complex LSTM to converge (Probably I guess?) (because of few "
+          "updates)",
           "at 3 digits, where accuracy on held-out palindromes is below 100 % after 100 updates (100 epochs), it is "
           "100 % after 500; shown: the rise", SEED, three_digits(gained), Rule(gt, 0)),
     Claim("harder_than_rnn", "... (than for the RNN)",
           "at 3 digits the LSTM needs more updates to 99 % on held-out palindromes than the RNN; shown: the difference",
           SEED, three_digits(lambda of: of("lstm", 128)[0] - of("rnn", 128)[0]), Rule(gt, 0)),
-    Claim("lighter", "the simpler RNN benefits from its lighter structure on such small data (fewer weights alone)",
+    Claim("lighter", "the simpler RNN benefits from its lighter structure on such small data. (Probably I guess?) "
+          "(fewer weights alone)",
           "at 3 digits an LSTM with 64 instead of 128 units needs fewer updates to 99 %; shown: updates saved", SEED,
           three_digits(lambda of: of("lstm", 128)[0] - of("lstm", 64)[0]), Rule(gt, 0), decides=()),
     Claim("lstm_superior", "the LSTM demonstrates superior performance over the RNN",
           "its mean accuracy over all lengths is higher (as published: the LSTM's best validation accuracy on repeated "
           "palindromes, the RNN's mean training accuracy on fresh ones, which compares more than the cells)", SEED,
           per_seed(lead), Rule(gt, 0), decides=("written",)),
-    Claim("lstm_superior_when_fresh", "... (both cells as the report trained its RNN)",
-          "its mean accuracy over all lengths is higher, each cell's over the last 100 of 2,000 fresh batches", SEED,
-          on_fresh_batches(per_seed(lead)), Rule(gt, 0)),
     Claim("superior_when_long", "... especially on longer sequences",
-          f"its lead in the accuracies of two rows above is larger from {LONG} digits on than below", SEED,
+          f"its lead in the accuracies of the row above is larger from {LONG} digits on than below", SEED,
           per_seed(lambda mean: lead(mean, LONG) - lead(mean, 0, LONG - 1)), Rule(gt, 0), decides=("written",)),
-    Claim("long_term", "... validating its effectiveness in handling long-term dependencies",
-          "the lower of the LSTM's accuracies at 35 and 50 digits (the report: up to 25) is at least 0.99", SEED,
-          lowest(long_inputs), Rule(ge, 0.99, ours=False)),
+    Claim("long_term", "... validating its effectiveness in handling long-term dependencies (beyond the report's)",
+          "the LSTM's accuracy at 35 digits is at least 0.99; the report has up to 25", SEED,
+          long_inputs(35), Rule(ge, 0.99, ours=False), decides=()),
+    Claim("longer_term", "... (further beyond)", "the LSTM's accuracy at 50 digits is at least 0.99", SEED,
+          long_inputs(50), Rule(ge, 0.99, ours=False), decides=()),
     Claim("inherent", "the vanishing gradient problem inherent in RNNs (before training)",
           f"before training, over the last 25 of 100 steps the gradient at the last is over {VANISHED:,} times that at "
-          "the first; so it is in the untrained LSTM (next row)", "untrained RNN",
+          "the first", "untrained RNN",
           network("vanilla RNN", False, norm_ratio), Rule(gt, VANISHED), decides=()),
     Claim("addressed_before", "I successfully addressed the vanishing gradient problem (before training)",
           f"before training, over the last 25 of 100 steps the gradient at the last is at most {VANISHED:,} times that "
@@ -369,9 +363,12 @@ CLAIMS = [
           at_the_end("at most"), "LSTM run",
           written_only(gradient_ratios("lstm", None)), Rule(le, VANISHED), decides=()),
     Claim("up_to_25", "the LSTM implementation achieved 100% accuracy on palindrome sequences up to length 25",
-          "no error on the validation palindromes at any length from 3 to 25 digits (the lowest accuracy)", SEED,
-          lowest(per_run("lstm", best, 3, 25)), Rule(eq, 1, ours=False),
-          recorded("lstm", note=" (contradicted by its own means below 1)")),
+          "no error on the validation palindromes at any length from 7 to 25 digits (at 3 the report itself says that "
+          "it did not reach 100 %); shown: the lowest accuracy; training stops before it, at 99.9 and 99 %", SEED,
+          lowest(per_run("lstm", best, 7, 25)), Rule(eq, 1, ours=False),
+          recorded("lstm", 7, 11, 13, 15, 17, 19, 21, 25), decides=()),
+    Claim("up_to_25_rounded", "... (in whole per cent)", "it is at least 99.5 % at each of these lengths", SEED,
+          lowest(per_run("lstm", best, 7, 25)), Rule(ge, 0.995, ours=False), decides=("published",)),
 ]  # fmt: skip
 
 

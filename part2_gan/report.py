@@ -56,7 +56,7 @@ def claim_rows(counted):
     for claim in counted:
         sides = [cell(claim[side]) for side in SIDES]
         if claim["unit"] == claims.BUILT.words:
-            sides = ["differs", "implemented"]
+            sides = ["differs" if claim["record"] else "implemented", "implemented"]
         elif not any(sides):
             sides = ["not tested"] * 2
         rows.append([claim["says"], f"{claim['rule']} [{claim['unit']}]", claim["record"] or "", *sides])

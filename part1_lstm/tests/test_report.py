@@ -84,20 +84,11 @@ def test_verdicts_on_figure_1(name, contrary):
     assert sides(name, compare=CONTRARY) == contrary
 
 
-def test_both_cells_are_compared_on_fresh_batches():
-    runs = [
-        {"protocol": protocol, "optimizer": "rmsprop", "cell": cell, "seed": seed, "input_length": 7}
-        | {"accuracy": 0.2 if (protocol, cell) == ("fresh", "lstm") else 0.5}
-        for protocol in ("split", "fresh")
-        for cell in ("lstm", "rnn")
-        for seed in SEEDS
-    ]
-    assert sides("lstm_superior_when_fresh", protocols={"runs": runs}) == ["does not hold", None]
-
-
 def test_one_short_length_of_a_seed_falsifies_up_to_25():
-    assert sides("up_to_25", compare=figure_1({}, {})) == HOLDS
-    assert sides("up_to_25", compare=AS_TOLD) == NOT
+    assert sides("up_to_25", compare=AS_TOLD) == HOLDS  # 3 digits do not count
+    assert sides("up_to_25", compare=figure_1({7: 0.999}, {})) == NOT
+    assert sides("up_to_25_rounded", compare=figure_1({7: 0.999}, {})) == HOLDS
+    assert sides("up_to_25_rounded", compare=CONTRARY) == NOT
 
 
 def test_accuracy_as_written_is_that_at_the_end():
@@ -151,17 +142,12 @@ def test_seeds_that_need_no_more_updates_do_not_count():
     assert sides("few_updates", three_digits=three_digits(**LIGHT, budget=1)) == [None, None]
 
 
-def test_a_seed_needs_both_long_lengths():
-    def found(at_50):
-        run = {"cell": "lstm", "forget_bias": None, "val_accuracy": 1}
-        pairs = [(seed, length) for seed in SEEDS for length in (35, 50)]
-        runs = [run | {"seed": s, "input_length": n, "test_accuracy": at_50 if n == 50 else 1} for s, n in pairs]
-        return {"runs": runs, "config": {"lengths": [35, 50]}}
-
-    assert [sides("long_term", long_inputs=found(at_50)) for at_50 in (1, 0.5)] == [
-        [None, "holds"],
-        [None, "does not hold"],
-    ]
+def test_long_inputs_are_counted_by_length():
+    run = {"cell": "lstm", "forget_bias": None, "val_accuracy": 1}
+    pairs = [(seed, length) for seed in SEEDS for length in (35, 50)]
+    runs = [run | {"seed": s, "input_length": n, "test_accuracy": 0.5 if n == 50 else 1} for s, n in pairs]
+    assert sides("long_term", long_inputs={"runs": runs}) == [None, "holds"]
+    assert sides("longer_term", long_inputs={"runs": runs}) == [None, "does not hold"]
 
 
 def test_verdicts_on_gradients_and_gates():
@@ -232,7 +218,7 @@ def test_report_file_agrees_with_what_was_published(tmp_path, capsys):
     report.main(words)
     assert "exactly_100, as written: true of 0 of 5 here, of 5 of 5 in the committed results" in capsys.readouterr().out
     text = (tmp_path / "report.md").read_text()
-    assert "of 20 counts have the same majority as the committed ones" in text
+    assert "of 22 counts have the same majority as the committed ones" in text
     assert "**does not hold** (0 of 5: 0.5, 0.5, 0.5, 0.5, 0.5)" in text
     assert "| 25 | 0.500 (0/5) | 1.000 (5/5) | 0.500 (0/5) | 1.000 (5/5) |" in text
 
