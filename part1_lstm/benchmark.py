@@ -1,4 +1,4 @@
-"""How long a training step of the LSTM takes, in six variants, beside torch.nn.LSTM and its matrix products alone.
+"""How long a training step of the LSTM takes, in four variants, beside torch.nn.LSTM and its matrix products alone.
 
     python benchmark.py --out-dir mine                      lengths 10, 25, 100 and 400, some minutes on two cores
     python benchmark.py --out-dir mine --lengths 10 25 --rounds 5          a quick try

@@ -155,7 +155,7 @@ def gradients(results):
         found.setdefault((run["trained_on"], run["network"]), []).append(run)
     for (trained_on, name), runs in found.items():
         ratios = [run["last_over_first"]["h"] or math.inf for run in runs]
-        lost = sum(ratio > claims.VANISHED for ratio in ratios)
+        lost = sum(map(claims.vanished, ratios))
         kept = [run["gates"]["units_keeping_half"] for run in runs if "gates" in run]
         accuracy = statistics.median(run["validation_accuracy"] for run in runs)
         told = [name, f"on {trained_on} digits" if trained_on else "no", f"{accuracy:.3f}"]

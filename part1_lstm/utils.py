@@ -469,7 +469,8 @@ def run(main, after_stop="the same command goes on where it was"):
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "alloc" not in str(error) and "out of memory" not in str(error):
             raise
-        code, line = 1, f"too little memory ({str(error).splitlines()[0][:200]}); a smaller network or batch needs less"
+        what = (str(error).splitlines() or ["MemoryError"])[0][:200]
+        code, line = 1, f"too little memory ({what}); a smaller network or batch needs less"
     except KeyboardInterrupt:
         code, line = 130, f"stopped; {after_stop}"
     print(f"{Path(sys.argv[0]).name}: {without_restart(str(line))}", file=sys.stderr)

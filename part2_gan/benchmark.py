@@ -230,7 +230,8 @@ def measure_memory(rung, arch, args, device):
     command = [sys.executable, __file__] + [f"--{name}={value}" for name, value in options.items()]
     answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode:
-        raise utils.InputError(f"the memory of {rung} could not be measured: {answer.stderr.strip().splitlines()[-1]}")
+        reason = (answer.stderr.strip().splitlines() or ["killed"])[-1]
+        raise utils.InputError(f"the memory of {rung} could not be measured: {reason}")
     return json.loads(answer.stdout)
 
 
@@ -260,6 +261,7 @@ def main(argv=None):
     if args.memory_of:
         print(peak_mib(args.memory_of, args.archs[0], images, args, device))
         return
+    utils.make_folder(args.out_dir)  # before the minutes of measuring
     thread_counts = [args.threads] if args.threads else sorted({1, torch.get_num_threads()})
     rows = []
     for arch in args.archs:
@@ -285,7 +287,6 @@ def main(argv=None):
         "config": {n: getattr(args, n) for n in ("batch_size", "steps", "rounds", "seed", "dataset")},
         "provenance": utils.provenance(device),
     }
-    utils.make_folder(args.out_dir)
     utils.save_json(args.out_dir / "benchmark.json", result)
 
 

@@ -337,7 +337,7 @@ def main(argv=None):
         shares = ", ".join(f"{record['share'][column]:.0%} of the {name}'s" for column, name in plots.LOSSES.items())
         print(f"the report's printed losses in the band that {plots.BAND:.0%} of our single batches span: {shares}")
     names = ("recipes", "archs", "seed", *SAME_RUNS)
-    seeds = max(Counter(name.split("_seed")[0] for name in entries).values())
+    seeds = min(Counter(name.split("_seed")[0] for name in entries).values())
     config = known["config"] if args.keep else {name: getattr(args, name) for name in names} | {"seeds": seeds}
     data = {"columns": train.HISTORY, "record": record, "real": real, "runs": dict(sorted(entries.items()))}
     utils.save_json(args.out_dir / "dynamics.json", data | {"config": config})

@@ -68,7 +68,7 @@ def load_generator(path, device):
 
 
 def load_networks(args):
-    """Generator, classifier, the generator's config and one line on where they come from; makes the output folders.
+    """Generator, classifier, the generator's config and one line on where they come from.
 
     `args` has the options of `add_network_options` and --dataset; paths that were not given are filled in.
     Raises utils.InputError if a file is missing or unfit, or if the two networks come from different data sets.
@@ -83,8 +83,6 @@ def load_networks(args):
     for name, found in ("generator", config["dataset"]), ("classifier", trained["dataset"]):
         if found != args.dataset:
             raise utils.InputError(f"the {name} was trained on {found}, not on {args.dataset}: say --dataset {found}")
-    utils.make_folder(args.out_dir)
-    utils.make_folder(args.figures_dir)
     source = (
         f"{utils.TITLES[args.dataset]}; generator of a GAN with the {config['arch']} discriminator, "
         f"{config['epochs']} epochs, {plots.describe_recipe(config)}, seed {config['seed']}; latents from seed "

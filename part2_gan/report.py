@@ -1,7 +1,7 @@
 """The report's statements about the GAN, counted: OUT_DIR/report.md and OUT_DIR/claims.json, from measured results.
 
     python report.py              # a second
-    python report.py --publish    # also write published.json, the counts that later reports are compared with
+    python report.py --publish    # also write OUT_DIR/published.json, which later reports are compared with
 
 Reads the JSON files that the other scripts of this part have written, report_record.json and published.json. The
 statements and their rules are in claims.py. Below their table is every figure that is there, with its numbers.
@@ -91,11 +91,16 @@ def dynamics(results):
     rows = []
     for name, run in results["dynamics"]["runs"].items():
         recipe, arch, seed = name.split("_")
-        last, end = run["last_epoch"], run["quality"][-1]
+        last = run["last_epoch"]
+        rows.append([SIDES[recipe], arch, seed.removeprefix("seed"), run["epochs"], f"{last['d_loss']:.2f}"])
+        rows[-1] += [f"{last['g_loss']:.2f}", f"{100 * last['d_accuracy']:.0f} %"]
+        if not run["quality"]:  # of --evaluate-every 0
+            rows[-1] += [""] * 7
+            continue
+        end = run["quality"][-1]
         norms = [end["g_gradients"][loss]["norm"] for loss in ("non-saturating", "minimax")]
         norms.append(end["g_gradients"]["non-saturating"]["coherence"])
-        rows.append([SIDES[recipe], arch, seed.removeprefix("seed"), run["epochs"], f"{last['d_loss']:.2f}"])
-        rows[-1] += [f"{last['g_loss']:.2f}", f"{100 * last['d_accuracy']:.0f} %", *(f"{norm:.2f}" for norm in norms)]
+        rows[-1] += [f"{norm:.2f}" for norm in norms]
         rows[-1] += [f"{end['frechet_distance']:.1f}", f"{100 * end['confident_share']:.0f} %"]
         shares = run.get("precision_recall", {})
         rows[-1] += [f"{shares[what]:.2f}" if shares else "" for what in ("precision", "recall")]
@@ -180,7 +185,7 @@ def latent_rates(results):
     head = [f"{words}, {len(own[side])} generator{'s' * (len(own[side]) != 1)}" for side, words in SIDES.items()]
     lines = table(["share, as the CNN classifies: mean (95 % t interval) of three or more, else all", *head], rows)
     for name in (name for name, entry in found.items() if "without_rates" in entry):
-        lines += ["", f"{name} has no rates: it draws too few of 1, 6 and 7."]
+        lines += ["", f"{name} has no rates: {found[name]['without_rates']}"]
     return lines
 
 
@@ -299,7 +304,11 @@ def write(counted, lines, results, figures, path):
         text += ["", f"## {title}", ""]
         for name in there:
             text += [f"![{name}]({figures}/{name}.png)", ""]
-        text += [f"{told} (`{script}`)", *(["", *numbers(results)] if numbers else [])]
+        try:
+            text += [f"{told} (`{script}`)", *(["", *numbers(results)] if numbers else [])]
+        except (IndexError, KeyError, TypeError, ValueError):
+            message = f"{path.parent / source}.json: not what {script} writes; run it again"
+            raise utils.InputError(message) from None
     with utils.written_whole(path) as part:
         part.write_text("\n".join(text) + "\n")
 
@@ -307,22 +316,24 @@ def write(counted, lines, results, figures, path):
 def main(argv=None):
     parser = utils.Parser("Count in how many runs the report's statements about the GAN are true.")
     parser.add_argument("--dataset", choices=utils.TITLES, default="mnist", help="whose results")
-    parser.add_argument("--publish", action="store_true", help="write published.json, which later reports compare with")
+    parser.add_argument("--publish", action="store_true", help="write OUT_DIR/published.json as well")
     utils.add_folder_options(parser)
     args = parser.parse_args(argv)
     results = load(args.out_dir)
     if not any(results[name] for name in RESULTS):
         raise utils.InputError(f"{args.out_dir}: no result of this part's scripts is here; run dynamics.py first")
     counted = claims.count(results)
-    reference = utils.subfolder(utils.RESULTS, args.dataset) / "published.json"
+    own = args.out_dir / "published.json"
+    repository = utils.subfolder(utils.RESULTS, args.dataset) / "published.json"
     with utils.hold(args.out_dir):
         if args.publish:
-            utils.save_json(reference, {"claims": counted})
+            utils.save_json(own, {"claims": counted})
+        reference = own if own.exists() else repository
         published = utils.load_json(reference, "claims")["claims"] if reference.exists() else []
         lines = [] if args.publish else agreement(counted, published)  # with itself it says nothing
+        write(counted, lines, results, os.path.relpath(args.figures_dir, args.out_dir), args.out_dir / "report.md")
         provenance = utils.provenance(torch.device("cpu"))
         utils.save_json(args.out_dir / "claims.json", {"claims": counted, "provenance": provenance})
-        write(counted, lines, results, os.path.relpath(args.figures_dir, args.out_dir), args.out_dir / "report.md")
     for claim in counted:
         sides = [
             f"{side}: {claim[side]['k']} of {claim[side]['n']} {claim[side]['verdict']}"

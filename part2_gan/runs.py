@@ -39,7 +39,7 @@ def parse_args(parser, argv=None, evaluate_every=5, low=1):
         "--classifier", type=Path, help="the classifier that evaluates samples (default: the one in the repository)"
     )
     parser.add_argument(
-        "--workers", type=count, default=cores, help="runs at a time, each on --threads threads (0: one)"
+        "--workers", type=count, default=cores, help="runs at a time, each on --threads threads, or one without it"
     )
     dataset.add_data_options(parser)
     utils.add_common_options(parser)

@@ -37,7 +37,7 @@ def parse_args(argv=None):
     add("--far-lengths", nargs="*", type=length, default=[75, 100], help="longer ones, trained for --far-epochs")
     help = "the longest ones, for the LSTM with --forget-biases alone"
     add("--farthest-lengths", nargs="*", type=length, default=[200], help=help)
-    help = "maximum number of epochs at the two latter"
+    help = "maximum number of epochs at --far-lengths and --farthest-lengths"
     add("--far-epochs", type=number(int, low=1), default=20, help=help)
     help = "initial forget biases besides nn.Linear's"
     add("--forget-biases", nargs="+", type=train.FORGET_BIAS, default=[4.0], help=help)
@@ -90,8 +90,9 @@ def plot(runs, summary, args, path):
         axes.minorticks_off()
     figure.legend(loc="outside upper center", ncols=4, fontsize=9)
     source = f"studies/long_inputs.py: {plots.seeds_text(args.seed, args.seeds)}, {args.optimizer}, "
-    source += f"{plots.source_text(args)} ({args.far_epochs} epochs at the lengths "
-    source += f"{', '.join(map(str, args.far_lengths + args.farthest_lengths))})"
+    source += plots.source_text(args)
+    if far := [str(length) for length in lengths if length not in args.lengths]:
+        source += f" ({args.far_epochs} epochs at the lengths {', '.join(far)})"
     utils.save_figure(figure, path, source)
 
 

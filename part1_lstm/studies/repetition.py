@@ -123,7 +123,7 @@ def train_one(job):
         _, accuracy = train.evaluate(model, *test)
         history.append([updates, loss, trained, accuracy, norm])
         reached = updates if accuracy >= 0.99 else None
-        if reached or len(history) % GRADIENT_EVERY == 0:
+        if reached or len(history) % GRADIENT_EVERY == 0 or updates + job.every > job.updates:
             ratio = gradient_ratio(model, job.cell, *(part[: job.batch_size] for part in test))
             gradients.append([updates, ratio])
         if reached:

@@ -16,7 +16,7 @@ and a batch of 128, an epoch is one update, so the report's 100 epochs are 100 u
   and an RNN of 256 as many as the LSTM of 128.
 
 Writes OUT_DIR/three_digits.json (medians, ranges, curves and errors of every setting) and FIGURES_DIR/three_digits.png,
-and prints the answer in two sentences.
+and prints the answer in a few sentences.
 """
 
 import statistics
@@ -154,7 +154,7 @@ def percent(share):
 
 
 def answer(rows, updates):
-    """What the results say about the report's guess, in two sentences."""
+    """What the results say about the report's guess, in a few sentences."""
     lstm, rnn, light, heavy = (find(rows, cell, size) for size in (0, 1) for cell in ("lstm", "rnn"))
     budget, end, needed = (
         [row[name]["median"] for row in (lstm, rnn, light, heavy)]

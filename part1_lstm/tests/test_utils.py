@@ -188,6 +188,7 @@ def test_a_port_in_use_is_one_line(monkeypatch):
         (FloatingPointError("b"), 1, "b"),
         (OSError(errno.ENOSPC, "full", "c"), 1, "full"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory\nmore"), 1, "too little memory"),
+        (MemoryError(), 1, "too little memory (MemoryError)"),
         (KeyboardInterrupt(), 130, "stopped; the same command goes on"),
     ],
 )

@@ -36,7 +36,7 @@ import metrics
 import runs
 import train
 import utils
-from classifier import load_classifier, path_of
+from classifier import check_there, load_classifier, path_of
 from gan import LATENT_DIM, sample
 
 STEPS = 21
@@ -123,8 +123,7 @@ def measure(generator, classifier, groups, source, count):
         return tuple(values.unflatten(0, images.shape[:-1]) for values in (digits, confidences, features))
 
     def of_latents(z):
-        parts = [sample(generator, part) for part in z.flatten(0, -2).split(2000)]
-        return outputs(torch.cat(parts).unflatten(0, z.shape[:-1]))
+        return outputs(sample(generator, z.flatten(0, -2)).unflatten(0, z.shape[:-1]))
 
     def of_digit(digit, n=count, mean_of=1):
         return draw(groups[digit], n, source, mean_of)
@@ -293,7 +292,13 @@ def load_kept(args):
 
 def main(argv=None):
     args = parse_args(argv)
-    mlp, told = load_classifier(args.mlp or path_of(args, "mlp"), utils.pick_device(args))
+    args.mlp = args.mlp or path_of(args, "mlp")
+    for path in args.checkpoints:  # before the minutes of measuring
+        check_there(path, args.dataset, "dynamics.py", "--checkpoints")
+    check_there(args.mlp, args.dataset, "classifier.py --kind mlp", "--mlp")
+    utils.make_folder(args.out_dir)
+    utils.make_folder(args.figures_dir)
+    mlp, told = load_classifier(args.mlp, utils.pick_device(args))
     digits = [dataset.scale(dataset.load(args, train=train)[0]).to(utils.pick_device(args)) for train in (True, False)]
     kept, generators, provenance = load_kept(args), {}, utils.provenance(utils.pick_device(args))
     for path in args.checkpoints:

@@ -97,7 +97,7 @@ LEGEND = [utils.plt.Line2D([], [], color=colour, marker="o", label=f"eps {eps:g}
 def parse_args(argv=None):
     """The study's options."""
     parser = utils.Parser("What makes the discriminator overpower the generator? One choice varied at a time.")
-    count = utils.number(int, low=1)
+    count = utils.number(int, low=1, high=1000)
     parser.add_argument("--epochs", type=count, default=10, help="epochs of every run")
     parser.add_argument("--seeds", type=count, default=5, help="runs per cell")
     parser.add_argument("--keep", action="store_true", help="train only the runs that OUT_DIR/overpowering.json lacks")

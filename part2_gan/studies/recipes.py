@@ -7,7 +7,8 @@
     changes   which recipe? All train on the first five sixths of the training digits (50,000), for as many epochs each;
               their samples are compared with the last sixth. The lowest median over the seeds is `chosen`; few epochs
               favour what learns fast. Of RECIPES the first four add one change each to the one before, the next seven
-              change one thing in `average`, the others are train.py's --recipe best and two variants of it
+              make one change in `average` (batch and learning rate together count as one), the others are train.py's
+              --recipe best and two variants of it
     final     how good is the recipe --final? Trained on all training digits to its end and compared with the test
               digits; the figure shows runs of the report in OUT_DIR/dynamics.json beside it
 
@@ -16,9 +17,8 @@ included; this concerns all recipes alike. The options of --recipe best go back 
 digits.
 
 Distances over the epochs are of 5,000 samples, as in dynamics.json, all others of as many samples as there are digits
-to compare them with. As many real digits have the distance of the two random halves of the test digits from each
-other, so the samples' distance from one half is measured too. Test digits are not training digits: the distance between
-these two sets is another floor.
+to compare them with. What real digits reach is told by two distances: that between two random halves of the test
+digits, with which the samples' distance from one half is compared, and that of training digits from test digits.
 
 Reads the digits, classifier.pt and dynamics.json. Writes recipes.png, recipes_best.png and recipes.json (a study that
 --studies leaves out stays in it as it was); the runs lie in OUT_DIR/recipes.
@@ -68,7 +68,7 @@ REPORT = {
 def parse_args(argv=None):
     """The study's options."""
     parser = utils.Parser("What makes the digits better, one change at a time, and the best recipe in full.")
-    count, studies = utils.number(int, low=1), ("changes", "final")
+    count, studies = utils.number(int, low=1, high=1000), ("changes", "final")
     parser.add_argument("--studies", nargs="+", choices=studies, default=studies, help="what to train and draw")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="of the study changes")
     parser.add_argument("--epochs", type=count, default=10, help="epochs of every run of the study changes")

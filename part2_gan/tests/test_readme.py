@@ -144,7 +144,7 @@ def sentences():
     published, written = (0.8, "simultaneous"), (1e-5, "alternating")
     told = f"{between(factors('discriminator_report', published))} with simultaneous ones"
     rest = between(factors("discriminator_report", published, False))
-    told += f" and {rest} with the two others (all with the text's generator)"
+    told += f" and {rest} with alternating ones or G updated first (all with the text's generator)"
     yield f"updates: it is {told}."
 
     def later(side, seeds, *at):

@@ -141,8 +141,7 @@ def test_more_than_five_values_are_told_by_their_median():
     assert report.told([0.1, 0.2, 0.4, 0.5, 0.7, 0.9]) == "median 0.45"
 
 
-def test_report_file_agrees_with_what_was_published(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(utils, "RESULTS", tmp_path)
+def test_report_file_agrees_with_what_was_published(tmp_path, capsys):
     words = ["--out-dir", str(tmp_path), "--figures-dir", str(tmp_path / "figures")]
     utils.save_json(tmp_path / "dynamics.json", results_of(COLLAPSED, {})["dynamics"])
     report.main([*words, "--publish"])
@@ -153,6 +152,21 @@ def test_report_file_agrees_with_what_was_published(tmp_path, monkeypatch, capsy
     assert "d_too_strong, as written: true of 0 of 5 here, of 5 of 5 in the committed results" in out
     assert "have the same majority as the committed ones" in (tmp_path / "report.md").read_text()
     assert "**does not hold** (0 of 5: 0.6, 0.6, 0.6, 0.6, 0.6)" in (tmp_path / "report.md").read_text()
+
+
+def test_a_run_without_evaluations_has_gaps_and_a_foreign_file_is_named(tmp_path):
+    (tmp_path / "fig2_initial_losses.png").touch()
+    words = ["--out-dir", str(tmp_path), "--figures-dir", str(tmp_path)]
+    found = results_of(COLLAPSED, {})["dynamics"]
+    found["runs"]["written_initial_seed0"]["quality"] = []
+    utils.save_json(tmp_path / "dynamics.json", found)
+    report.main(words)
+    assert (
+        "| as written | initial | 0 | 20 | 0.05 | 4.00 | 99 % |  |  |  |  |  |" in (tmp_path / "report.md").read_text()
+    )
+    utils.save_json(tmp_path / "dynamics.json", {"runs": {"a_b_seed0": {}}})
+    with pytest.raises(utils.InputError, match="not what dynamics.py writes"):
+        report.main(words)
 
 
 @pytest.mark.usefixtures("committed")
