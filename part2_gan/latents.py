@@ -84,7 +84,7 @@ def load_networks(args):
         if found != args.dataset:
             raise utils.InputError(f"the {name} was trained on {found}, not on {args.dataset}: say --dataset {found}")
     source = (
-        f"{utils.TITLES[args.dataset]}; generator of a GAN with the {config['arch']} discriminator, "
+        f"{plots.describe_digits(config)}; generator of a GAN with the {config['arch']} discriminator, "
         f"{config['epochs']} epochs, {plots.describe_recipe(config)}, seed {config['seed']}; latents from seed "
         f"{args.seed}; classifier: {classifier.title}, accuracy {trained['test_accuracy']:.2%} on test digits"
     )

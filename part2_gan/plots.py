@@ -91,10 +91,16 @@ def describe(config, seeds=None):
     """One line that says how a run was trained, from its config; `seeds` says which, where it is several runs."""
     widths = "-".join(map(str, (PIXELS, *DISCRIMINATORS[config["arch"]]["widths"], 1)))
     return (
-        f"{utils.TITLES[config['dataset']]}; {config['arch']} discriminator {widths}, dropout {config['dropout']:g}; "
+        f"{describe_digits(config)}; {config['arch']} discriminator {widths}, dropout {config['dropout']:g}; "
         f"{describe_recipe(config)}, {config['loss']} loss; batch {config['batch_size']}, Adam lr {config['lr']:g}, "
         f"beta1 {config['beta1']:g}; {config['epochs']} epochs; {seeds or 'seed ' + str(config['seed'])}"
     )
+
+
+def describe_digits(config):
+    """The data set as part of such a line, with the number of digits where --limit leaves some out."""
+    limit = config.get("limit")
+    return utils.TITLES[config["dataset"]] + (f", the first {limit:,} images" if limit else "")
 
 
 def describe_recipe(config):

@@ -31,6 +31,7 @@ import torch
 import claims
 import gan
 import metrics
+import plots
 import runs
 import train
 import utils
@@ -314,7 +315,7 @@ def main(argv=None):
     outcomes = {name: kept["runs"].get(name) or evaluations(folder / name) for name in planned}
     results = [runs.load_result(folder / name) for name in planned if name not in kept["runs"]]
     effects = effects_of(outcomes, seeds)
-    source = f"{utils.TITLES[args.dataset]}; {args.epochs} epochs, {len(seeds)} seeds from {args.seed}"
+    source = f"{plots.describe_digits(vars(args))}; {args.epochs} epochs, {len(seeds)} seeds from {args.seed}"
     figures = {
         "overpowering": draw_cells(outcomes, seeds),
         "overpowering_curves": draw_curves(outcomes, seeds),

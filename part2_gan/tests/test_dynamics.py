@@ -180,3 +180,8 @@ def test_the_record_is_the_report_s():
     assert values[-94:].mean().item() == pytest.approx(0.685, abs=1e-3)  # its last 40 epochs
     short, _ = dynamics.load_record(torch.zeros(2 * 469, 6), 2)["g_loss"]  # batches of 128
     assert short.tolist() == pytest.approx([0, 200, 400, 600, 800])
+
+
+def test_the_foot_of_a_figure_tells_of_left_out_digits():
+    assert plots.describe_digits({"dataset": "mnist", "limit": 6000}) == "MNIST, the first 6,000 images"
+    assert plots.describe_digits({"dataset": "mnist", "limit": 0}) == "MNIST"
