@@ -214,8 +214,7 @@ def benchmark(args):
     """Measure, print the table, write results and figure; return what benchmark.json holds."""
     device = utils.pick_device(args)
     everything = torch.get_num_threads()
-    for folder in args.out_dir, args.figures_dir:  # before the minutes of measuring
-        utils.make_folder(folder)
+    utils.make_folder(args.out_dir, args.figures_dir)  # before the minutes of measuring
     rows = []
     if COMPILER is None:
         print("no C++ compiler here: nothing is measured under torch.compile")

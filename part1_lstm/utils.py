@@ -266,14 +266,15 @@ def prepare_worker():
     tqdm.set_lock(threading.RLock())  # its own lock is a system-wide semaphore, which outlives a worker that is ended
 
 
-def make_folder(folder):
-    """Make `folder`, with those above it, where it is not there yet; raises InputError if it cannot be written in."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: this folder cannot be made ({error.strerror}); name another one") from None
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{folder}: nothing can be written in this folder; name another one")
+def make_folder(*folders):
+    """Make folders, with those above them, where they are not there; raises InputError if one cannot be written in."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: this folder cannot be made ({error.strerror}); name another one") from None
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"{folder}: nothing can be written in this folder; name another one")
 
 
 @contextmanager

@@ -28,8 +28,7 @@ def main(argv=None):
     latents.add_strip_options(parser)
     args = parser.parse_args(argv)
     generator, classifier, config, source = latents.load_networks(args)
-    utils.make_folder(args.out_dir)
-    utils.make_folder(args.figures_dir)
+    utils.make_folder(args.out_dir, args.figures_dir)
 
     found = latents.find_latents(generator, classifier, [1, 6, 7], args.seed, args.examples, args.confidence)
     z_1, z_6, z_7 = (found[digit] for digit in (1, 6, 7))  # (examples, latent_dim) each

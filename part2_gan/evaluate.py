@@ -176,8 +176,7 @@ def main(argv=None):
     dataset.add_data_options(parser)
     args = parser.parse_args(argv)
     generator, classifier, config, source = load_networks(args)
-    utils.make_folder(args.out_dir)
-    utils.make_folder(args.figures_dir)
+    utils.make_folder(args.out_dir, args.figures_dir)
     path = args.out_dir / "evaluate.json"
     entries = utils.load_json(path) if path.exists() else {}
     device = next(generator.parameters()).device

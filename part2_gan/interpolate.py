@@ -34,8 +34,7 @@ def main(argv=None):
     latents.add_strip_options(parser)
     args = parser.parse_args(argv)
     generator, classifier, config, source = latents.load_networks(args)
-    utils.make_folder(args.out_dir)
-    utils.make_folder(args.figures_dir)
+    utils.make_folder(args.out_dir, args.figures_dir)
 
     ends = sorted({digit for pair in args.pairs for digit in pair})
     # Twice as many of each, so that a pair such as 8-8 has two ends.

@@ -184,8 +184,9 @@ def latent_rates(results):
         rows[-1] += [told([of["paths"][path]["length_over_distance"] for of in own[side]]) for side in SIDES]
     head = [f"{words}, {len(own[side])} generator{'s' * (len(own[side]) != 1)}" for side, words in SIDES.items()]
     lines = table(["share, as the CNN classifies: mean (95 % t interval) of three or more, else all", *head], rows)
-    for name in (name for name, entry in found.items() if "without_rates" in entry):
-        lines += ["", f"{name} has no rates: {found[name]['without_rates']}"]
+    for name, entry in found.items():
+        if "without_rates" in entry:
+            lines += ["", f"{name} has no rates: {entry['without_rates']}"]
     return lines
 
 

@@ -75,8 +75,7 @@ def train_all(plan, args):
     if old:
         told = f"{len(old)} of the finished runs come from other code than the present one"
         print(f"{told}; to train them again, delete in {args.out_dir}: {', '.join(old)}")
-    utils.make_folder(args.out_dir)
-    utils.make_folder(args.figures_dir)
+    utils.make_folder(args.out_dir, args.figures_dir)
     if todo:
         dataset.load(args)  # before several processes want to download it
         workers = min(args.workers, len(todo))

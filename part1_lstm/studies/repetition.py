@@ -8,8 +8,8 @@ Figure 1 as published compares an LSTM that passes many times over 8,000 palindr
 drawn anew. Here only the size of the training set varies; batch, optimizer, learning rate and number of updates
 stay the same. Size 0 means fresh batches. Batches come from passes over the training set in random order; after
 every --every updates the accuracy is measured on 2,000 palindromes that are in no training set, and training stops at
-99 %. Every fifth time the gradient is measured as well: the norm of dL/dh at the last step over that at the first, mean
-over a batch of those palindromes, by the equations in double precision (see studies/gradients.py).
+99 %. Every fifth time and the last the gradient is measured as well: the norm of dL/dh at the last step over that at
+the first, mean over a batch of those palindromes, by the equations in double precision (see studies/gradients.py).
 
 Writes OUT_DIR/repetition.json (the accuracies at the end of every run, and its gradients; for each cell, length and
 size the updates to 99 %, and how many runs ended with a vanished gradient) and FIGURES_DIR/repetition.png. A run is a
@@ -247,8 +247,7 @@ def main(argv=None):
     args = parse_args(argv)
     jobs = plan(args)
     first = utils.process_environment()[0] == 0
-    utils.make_folder(args.out_dir / "repetition")
-    utils.make_folder(args.figures_dir)
+    utils.make_folder(args.out_dir / "repetition", args.figures_dir)
 
     def work(own):
         with tqdm(total=len(own), desc="runs", unit="run") as bar:

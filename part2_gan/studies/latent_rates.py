@@ -296,8 +296,7 @@ def main(argv=None):
     for path in args.checkpoints:  # before the minutes of measuring
         check_there(path, args.dataset, "dynamics.py", "--checkpoints")
     check_there(args.mlp, args.dataset, "classifier.py --kind mlp", "--mlp")
-    utils.make_folder(args.out_dir)
-    utils.make_folder(args.figures_dir)
+    utils.make_folder(args.out_dir, args.figures_dir)
     mlp, told = load_classifier(args.mlp, utils.pick_device(args))
     digits = [dataset.scale(dataset.load(args, train=train)[0]).to(utils.pick_device(args)) for train in (True, False)]
     kept, generators, provenance = load_kept(args), {}, utils.provenance(utils.pick_device(args))

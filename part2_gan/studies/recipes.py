@@ -30,6 +30,7 @@ import torch
 
 import dataset
 import metrics
+import plots
 import runs
 import utils
 from classifier import with_test_digits
@@ -126,7 +127,7 @@ def measure(folder, classifier, reference, digits=None):
 def save(figure, args, name, source):
     """Write a figure into the study's folder and say where."""
     path = args.figures_dir / f"{name}.png"
-    utils.save_figure(figure, path, f"{utils.TITLES[args.dataset]}; {source}", args.dataset)
+    utils.save_figure(figure, path, f"{plots.describe_digits(vars(args))}; {source}", args.dataset)
     print(f"figure: {path}")
 
 

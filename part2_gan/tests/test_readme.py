@@ -258,7 +258,8 @@ def sentences():
     medians = [statistics.median(map(rate, own["published"])) for of in rows.values() for rate in of if rate]
     passes_1, *_, strip, control = (100 * median for median in medians)
     first = own["published"][0]  # figures 6 to 8
-    yield f"lines from 7 to 6, {100 * line(first)['passes_1']:.0f} % pass a 1; the median of all 8 is {passes_1:.0f} %."
+    told = f"{100 * line(first)['passes_1']:.0f} % pass a 1; the median of all {len(own['published'])}"
+    yield f"lines from 7 to 6, {told} is {passes_1:.0f} %."
     strips = load("arithmetic", "fig7_roof_to_6", "fig8_hybrid_to_6")
     assert 7 not in [strip[0]["digit"] for strip in strips["fig7_roof_to_6"]]
     assert 9 not in [image["digit"] for strip in strips["fig8_hybrid_to_6"] for image in strip]
