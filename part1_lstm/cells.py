@@ -5,7 +5,6 @@ with its backward pass written by hand. `pick` compares the two at the start of 
 of an equation, say, the equations train. To add a cell, write its equations and add a line with None as `fast`.
 """
 
-import hashlib
 import inspect
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-import utils
 from fast_lstm import FastLSTM
 from fast_rnn import FastRNN
 from lstm import LSTM
@@ -34,25 +32,22 @@ CELLS = {
     "lstm": Cell(LSTM, FastLSTM, "LSTM", "#0072B2"),
     "rnn": Cell(VanillaRNN, FastRNN, "vanilla RNN", "#D55E00"),
 }
-IMPLEMENTATIONS = ("auto", "equations", "fast")
+
+
+def sources():
+    """The files of all cells."""
+    return {Path(inspect.getfile(kind)) for cell in CELLS.values() for kind in (cell.equations, cell.fast) if kind}
 
 
 def pick(name, implementation="auto", hidden_size=128):
-    """What trains: (the class, "fast" or "equations", a line that says why the fast form does not train, else None).
-
-    Raises InputError if `implementation` is "fast" and there is none, or none that equals the equations.
-    """
+    """The class that trains, and a line that says why it is the equations' where there is a fast form, else None."""
     cell = CELLS[name]
-    if implementation == "equations":
-        return cell.equations, "equations", None
-    module = Path(inspect.getfile(cell.equations)).name
-    reason = f"{module} has no fast form" if cell.fast is None else difference(cell, hidden_size)
-    if reason is None:
-        return cell.fast, "fast", None
-    if implementation == "fast":
-        raise utils.InputError(f"--implementation fast: {reason}; use --implementation equations")
-    line = None if cell.fast is None else f"{reason}: training by the equations of {module}, which takes longer"
-    return cell.equations, "equations", line
+    if implementation == "equations" or cell.fast is None:
+        return cell.equations, None
+    if reason := difference(cell, hidden_size):
+        module = Path(inspect.getfile(cell.equations)).name
+        return cell.equations, f"{reason}: training by the equations of {module}, which takes longer"
+    return cell.fast, None
 
 
 def difference(cell, hidden_size):
@@ -83,12 +78,3 @@ def difference(cell, hidden_size):
         if not torch.allclose(found[what], value, rtol=1e-6):
             return f"{cell.fast.__name__} differs in {what}"
     return None
-
-
-def code_digest(name):
-    """Twelve characters that change with the code that determines a run's numbers: cell, data set and training."""
-    here = Path(__file__).parent
-    files = {here / "cells.py", here / "dataset.py", here / "train.py"}
-    files |= {Path(inspect.getfile(kind)) for kind in CELLS[name][:2] if kind}
-    text = b"".join(path.read_bytes().replace(b"\r\n", b"\n") for path in sorted(files))
-    return hashlib.sha256(text).hexdigest()[:12]

@@ -1,150 +1,143 @@
-"""Figure 1: accuracy of LSTM and vanilla RNN over the sequence length, as published and under one protocol for both.
+"""Figure 1: accuracy of LSTM and vanilla RNN over the sequence length, as the report's code and as its text have it.
 
-    python compare.py --seeds 10                              the published figure: 9 lengths, 2 cells, 10 seeds, twice
-    python compare.py --out-dir mine --lengths 3 7 11 --seeds 1 --epochs 5 --updates 200
-    python compare.py --out-dir mine --lengths 3 7 11 --seeds 3 --epochs 5 --updates 200      adds the missing seeds
-    torchrun --nproc-per-node 4 compare.py --seeds 10         the runs shared out over processes, or over machines
+    python compare.py --seeds 10                    # the figure in the repository: trains what its rows lack, draws
+    python compare.py --draw                        # draws it from the rows, in seconds
+    python compare.py --out-dir mine --lengths 3 7 11 --seeds 1 --epochs 5
+    torchrun --nproc-per-node 4 compare.py --seeds 10       # the runs shared out over processes, or over machines
 
-    as published    what the report's figure shows: the LSTM passes over 8,000 palindromes, drawn anew for each run,
-                    until its validation accuracy is 99.9 %; the RNN, from an earlier assignment, has 2,000 updates on
-                    fresh batches, and its accuracy is the mean over the last 100 of them
-    one protocol    the text's, for both cells: passes over the same 8,000 palindromes until 99 %
+    code     the LSTM passes over 8,000 palindromes, drawn anew for each run, until its validation accuracy is 99.9 %;
+             the RNN has 2,000 updates on fresh palindromes, and its accuracy is the mean over the last 100 of them
+    text     both cells pass over the same 8,000 palindromes until 99 %
+    adam     (with --sides adam) as text, with Adam in place of RMSprop
+    fresh    (with --sides fresh) both cells on fresh palindromes, the RNN with Adam as well
 
-Each run is one of train.py with its folder in OUT_DIR/compare; finished runs are not repeated, so the same command
-continues a stopped sweep (sweep.py). A seed determines a run's initial weights, split and order of batches.
-
-Reads report_record.json, which holds the report's own numbers. Writes OUT_DIR/compare.json (every run; for each side,
-cell and length median, mean, standard deviation, updates to 99 %, and the success rate with its 95 % Wilson interval)
-and FIGURES_DIR/fig1_lstm_vs_rnn.png, where each run is a dot: RNN runs tend to either solve the task or fail, which a
-mean with an error bar would hide.
+Reads report_record.json, the report's own numbers. Writes OUT_DIR/compare.json, a row for each run, and in FIGURES_DIR
+fig1_lstm_vs_rnn.png and, where there are rows of all four sides, repeated_or_fresh.png. A dot is a run: RNNs tend to
+either learn the task or fail, which a mean with an error bar would hide.
 """
 
-import time
+import statistics
 
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
+import dataset
+import files
 import plots
+import runs
+import train
 import utils
 from cells import CELLS
-from sweep import add_sweep_options, one_run, outcome, rows_of, summarise, train_sweep
-from train import add_updates_option
 
 LENGTHS = [3, 7, 11, 13, 15, 17, 19, 21, 25]
-ZONE_FROM = 15  # where the report's figure begins its "vanishing gradient zone"
-RECORD = utils.HERE / "report_record.json"
-HOLLOW = {"s": 22, "marker": "D", "facecolor": "none", "linewidth": 0.9}
-RING = {"s": 20, "marker": "o", "facecolor": "none", "linewidth": 0.9}
-MEAN = {"s": 40, "marker": "+", "linewidth": 1.6}
-SIDES = {"published": "As published", "written": "One protocol for both cells"}
-# Where the report's code differs, beside the LSTM's palindromes, which it draws anew for each run.
-PUBLISHED = {"lstm": {"stop_at": 0.999}, "rnn": {"protocol": "fresh"}}
-
-
-def parse_args(argv=None):
-    """The sweep's options as a Namespace; a bad one is named in one line and exits with code 2."""
-    parser = utils.Parser("Compare LSTM and vanilla RNN over sequence lengths and seeds.")
-    add_sweep_options(parser, LENGTHS)
-    add_updates_option(parser)
-    return parser.parse_args(argv)
+FRESH = {"palindromes": "fresh", "epochs": 20}  # 2,000 updates
+# What the runs of a side have of their own, beside the LSTM's palindromes by the code.
+SIDES = {
+    "code": [{"cell": "lstm", "stop_at": 0.999}, {"cell": "rnn"} | FRESH],
+    "text": [{"cell": cell} for cell in CELLS],
+    "adam": [{"cell": cell, "optimizer": "adam"} for cell in CELLS],
+    "fresh": [{"cell": "lstm"} | FRESH, {"cell": "rnn"} | FRESH, {"cell": "rnn", "optimizer": "adam"} | FRESH],
+}
+TITLES = {
+    "code": "as in the report's code:\nLSTM on repeated, RNN on fresh palindromes",
+    "text": "as in the report's text:\nboth on repeated palindromes",
+    "adam": "both on repeated palindromes,\nAdam in place of RMSprop",
+    "fresh": "both on fresh palindromes,\n2,000 updates",
+}
+MARKERS = {"lstm": "o", "rnn": "D"}
+REPORT = {"s": 70, "marker": "_", "linewidth": 2.5, "zorder": 4}  # its means
+DARKER = {"lstm": "#00304D", "rnn": "#6B2A00"}
 
 
 def plan(args):
-    """Pairs of side and options, the longest runs first; raises InputError if the options do not go together."""
-    pairs = []
-    for input_length in set(args.lengths):
+    """The runs as {name: options}, the longest first."""
+    planned = {}
+    for length in sorted(set(args.lengths), reverse=True):
         for seed in range(args.seed, args.seed + args.seeds):
-            own = {"input_length": input_length, "seed": seed}
-            pairs += [("written", one_run(args, cell=cell, **own)) for cell in CELLS]
-            for cell, options in PUBLISHED.items():
-                data = {"data_seed": seed} if cell == "lstm" else {}
-                pairs.append(("published", one_run(args, cell=cell, **own, **options, **data)))
-    return sorted(pairs, key=lambda pair: (pair[1].input_length, pair[1].cell), reverse=True)
+            for side in args.sides:
+                for own in SIDES[side]:
+                    data = {"data_seed": seed} if (side, own["cell"]) == ("code", "lstm") else {}
+                    epochs = {"epochs": min(args.epochs, own.get("epochs", args.epochs))}
+                    options = train.options(input_length=length, seed=seed, **own | data | epochs)
+                    planned[f"{side}_{train.name_of(options)}"] = {"side": side} | options
+    return planned
 
 
-def draw_side(axes, side, runs, summary, apart):
-    """Draw a panel: each run a dot over its length, its accuracy on further palindromes a diamond, medians as lines."""
-    for n, (cell, (_, _, label, colour)) in enumerate(CELLS.items()):
-        shift = (2 * n - len(CELLS) + 1) * apart
-        rows = [row for row in summary if (row["side"], row["cell"]) == (side, cell)]
-        own = [entry for entry in runs if (entry["side"], entry["cell"]) == (side, cell)]
-        if not own:
-            continue
-        plots.draw_runs(axes, own, rows, colour, shift, label=f"{label}, median")
-        plots.write_successes(axes, rows, colour, shift, 1.1 - 0.05 * n)
-        tested = [entry for entry in own if entry["test_accuracy"] is not None and side == "written"]
-        x = [entry["input_length"] + 2.2 * shift for entry in tested]
-        axes.scatter(x, [entry["test_accuracy"] for entry in tested], edgecolor=colour, **HOLLOW)
+def draw_panel(axes, strip, rows, side, record=None):
+    """Draw a side: a dot for each run over its length, means as lines; in the strip above, how many runs learned."""
+    lengths = sorted({row["input_length"] for row in rows})
+    apart = max(lengths[-1] - lengths[0], 1) / 100
+    kinds = dict.fromkeys((row["cell"], row["optimizer"]) for row in rows if row["side"] == side)
+    for place, (cell, optimizer) in enumerate(sorted(kinds)):
+        label, colour = CELLS[cell].label, CELLS[cell].colour
+        if optimizer == "adam" and side != "adam":
+            label, colour = f"{label}, Adam", plots.FURTHER_COLOURS[1]
+        own = [row for row in rows if (row["side"], row["cell"], row["optimizer"]) == (side, cell, optimizer)]
+        shift = (2 * place - len(kinds) + 1) * apart
+        x, y = [row["input_length"] + shift for row in own], [row["accuracy"] for row in own]
+        marker = MARKERS.get(cell, "s")
+        axes.scatter(x, y, color=colour, marker=marker, **plots.DOT)
+        groups = {n: [row for row in own if row["input_length"] == n] for n in lengths}
+        groups = {n: group for n, group in groups.items() if group}
+        means = [statistics.mean(row["accuracy"] for row in group) for group in groups.values()]
+        axes.plot(list(groups), means, "-" if cell == "lstm" else "--", color=colour, marker=marker, ms=5, label=label)
+        for n, group in groups.items():
+            told = f"{sum(row['reached'] for row in group)}/{len(group)}"
+            strip.text(n, -place, told, color=colour, ha="center", va="center", fontsize=8.5)
+        strip.text(lengths[0] - 5 * apart, -place, f"{label} ", color=colour, ha="right", va="center", fontsize=8.5)
+    for cell, of in (record or {}).items():
+        means = {row["input_length"]: row["mean"] for row in of["lengths"] if row["input_length"] in lengths}
+        axes.scatter(list(means), list(means.values()), color=DARKER[cell], **REPORT)
+    if record:
+        axes.scatter([], [], color="0.15", label="the report's means", **REPORT)
+    axes.axhline(0.1, **plots.GUESS)
+    axes.text(lengths[-1], 0.11, "guessing", ha="right", va="bottom", fontsize=9, color="0.4")
+    axes.set(
+        xlabel="digits read", xticks=lengths, ylim=(0, 1.03), xlim=(lengths[0] - 3 * apart, lengths[-1] + 3 * apart)
+    )
+    strip.set_title(TITLES[side], fontsize=11)
+    strip.set(ylim=(-len(kinds) + 0.4, 0.6))
+    strip.set_axis_off()
 
 
-def draw_record(axes, shortest, longest, apart):
-    """Draw the report's own numbers: the means over its runs as crosses, and the single runs of its RNN as rings."""
-    accuracy = utils.load_json(RECORD, "source", "accuracy")["accuracy"]
-    for n, (cell, of) in enumerate(accuracy.items()):
-        rows = [row for row in of["lengths"] if shortest <= row["input_length"] <= longest]
-        colour, shift = CELLS[cell].colour, 3 * (2 * n - len(accuracy) + 1) * apart
-        axes.scatter([row["input_length"] + shift for row in rows], [row["mean"] for row in rows], color=colour, **MEAN)
-        single = [(row["input_length"] + shift, value) for row in rows for value in row.get("each_run", [])]
-        axes.scatter(*zip(*single, strict=True), edgecolor=colour, **RING) if single else None
-    axes.scatter([], [], label="the report's mean", color="0.4", **MEAN)
-    axes.scatter([], [], label="a run of the report's RNN", edgecolor="0.4", **RING)
+def draw_sides(rows, sides, path, foot, record=None):
+    """Write a figure with a panel for each of `sides` to `path`; `record`, the report's numbers, go into the first."""
+    figure = Figure(figsize=(5.6 * len(sides) + 0.6, 5.4))
+    shape = {"height_ratios": [1, 8], "sharex": "col", "sharey": "row", "squeeze": False}
+    strips, panels = figure.subplots(2, len(sides), **shape)
+    for n, (side, strip, axes) in enumerate(zip(sides, strips, panels, strict=True)):
+        draw_panel(axes, strip, [row for row in rows if row["side"] in sides], side, None if n else record)
+    panels[0].set_ylabel("accuracy")
+    panels[-1].legend(loc="lower left") if record is None else panels[0].legend(loc="lower left")
+    utils.save_figure(figure, path, foot)
 
 
-def plot(runs, summary, args, path):
-    """Write figure 1 to `path`, a panel for each side."""
-    figure, both = plt.subplots(1, len(SIDES), figsize=(13, 5), sharey=True)
-    shortest, longest = min(args.lengths), max(args.lengths)
-    apart = max(longest - shortest, 1) / 140  # between the dots of the cells
-    for axes, (side, title) in zip(both, SIDES.items(), strict=True):
-        axes.axhline(1.0, color="0.6", linewidth=1, zorder=1)
-        if longest >= ZONE_FROM:
-            axes.axvspan(ZONE_FROM, longest + 6 * apart, color="0.93", zorder=0)
-            zone = 'the report\'s "vanishing gradient zone"'
-            axes.text(longest + 5 * apart, 0.02, zone, fontsize=9, color="0.35", ha="right")
-        if side == "published":
-            draw_record(axes, shortest, longest, apart)
-        draw_side(axes, side, runs, summary, apart)
-        axes.axhline(0.1, **plots.GUESS)
-        axes.set(title=title, xlabel="sequence length T (digits read)", xticks=sorted(set(args.lengths)))
-        axes.set(xlim=(shortest - 6 * apart, longest + 6 * apart), ylim=(0, 1.14))
-    both[0].set_ylabel("accuracy")
-    both[1].scatter([], [], s=30, color="0.4", label="one run")
-    both[1].scatter([], [], edgecolor="0.4", label="the same run, palindromes of neither split", **HOLLOW)
-    if any(row["success_rate"] < 1 for row in summary):
-        label = f"reached {args.stop_at:g} (LSTM, left: {PUBLISHED['lstm']['stop_at']:g}), if not all"
-        both[1].scatter([], [], label=label, **plots.FRACTION)
-    found = {}  # handles by label
-    for axes in both:
-        handles, labels = axes.get_legend_handles_labels()
-        found |= dict(zip(labels, handles, strict=True))
-    figure.legend(found.values(), found, loc="outside upper center", ncols=4, fontsize=9)  # inside, it would hide runs
-    source = f"{plots.seeds_text(args.seed, args.seeds)}, {args.optimizer}, {plots.source_text(args)}; as published "
-    source += f"the LSTM stops at {PUBLISHED['lstm']['stop_at']:g}, the RNN has {args.updates} updates on fresh batches"
-    source += "; under one protocol a dot is the best validation accuracy, a diamond the accuracy at the end, and all "
-    source += f"seeds share one draw of palindromes (data seed {args.data_seed}), split anew"
-    utils.save_figure(figure, path, f"compare.py: {source}")
+def draw(rows, args):
+    """Draw the figures from the rows, as far as there are rows of their sides."""
+    there = {row["side"] for row in rows}
+    seeds = len({row["seed"] for row in rows if row["side"] == "text"})
+    foot = f"a dot is a run, a line their mean; above: how many runs reached 99 % (LSTM, left: 99.9 %); {seeds} seeds"
+    if {"code", "text"} <= there:
+        record = files.load(utils.HERE / "report_record.json", "accuracy")["accuracy"]
+        draw_sides(rows, ["code", "text"], args.figures_dir / "fig1_lstm_vs_rnn.png", foot, record)
+    if {"text", "adam", "fresh"} <= there:
+        foot = "a dot is a run, a line their mean; above: how many runs reached 99 %; 5 to 10 seeds"
+        draw_sides(rows, ["text", "adam", "fresh"], args.figures_dir / "repeated_or_fresh.png", foot)
 
 
 def main(argv=None):
-    """Run from the command line: train what is missing, then write the summary and the figure."""
-    start = time.perf_counter()
-    args = parse_args(argv)
-    pairs = plan(args)
-    results, header = train_sweep(args, [run_args for _, run_args in pairs])
-    if results is None:
-        return
-    rows = rows_of(results, ("cell", "input_length", "seed"))
-    runs = [{"side": side} | row for (side, _), row in zip(pairs, rows, strict=True)]
-    runs.sort(key=lambda entry: (entry["side"], entry["cell"], entry["input_length"], entry["seed"]))
-    summary = summarise(runs, ("side", "cell", "input_length"))
-    figure_path, summary_path = args.figures_dir / "fig1_lstm_vs_rnn.png", args.out_dir / "compare.json"
-    data = {"runs": runs, "summary": summary, "seconds": time.perf_counter() - start}
-    utils.save_json(summary_path, header | data)
-    plot(runs, summary, args, figure_path)
-    for row in summary:
-        what = f"{row['side']:>9}  {CELLS[row['cell']].label:>11}  T {row['input_length']:>4}"
-        own = PUBLISHED[row["cell"]] if row["side"] == "published" else {}
-        print(f"{what}  {outcome(row, own.get('stop_at', args.stop_at))}")
-    print(summary_path, figure_path, sep="\n")
+    parser = utils.Parser("Compare LSTM and vanilla RNN over sequence lengths and seeds.")
+    length = utils.number(int, low=1, high=dataset.MAX_INPUT_LENGTH)
+    parser.add_argument("--lengths", nargs="+", type=length, default=LENGTHS, help="digits read, the report's T")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=["code", "text"], help="what to train")
+    help = "maximum number of epochs; on fresh palindromes at most 20"
+    parser.add_argument("--epochs", type=utils.number(int, low=1), default=100, help=help)
+    runs.add_options(parser, seeds=5)
+    utils.add_options(parser, threads=1)
+    args = parser.parse_args(argv)
+    rows = runs.study("compare", plan(args), train.run, args, train.CODE)
+    if rows:
+        with utils.style():
+            draw(rows, args)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ numpy.random.default_rng(42).choice(10**half, total_len, replace=False), written
 import numpy as np
 import torch
 
-import utils
+from files import InputError
 
 MAX_INPUT_LENGTH = 1000
 MAX_TOTAL_LEN = 1_000_000
@@ -43,18 +43,14 @@ def sizes(input_length, total_len, train_portion):
     """Rows of (train, validation, test); total_len is cut to the 10**half palindromes that exist.
 
     The test set has up to TEST_LEN rows and is empty where train and validation hold every palindrome.
-    Raises InputError for a length out of range and for a portion that leaves a split empty.
+    Raises InputError for a portion that leaves a split empty.
     """
-    if not 1 <= input_length <= MAX_INPUT_LENGTH:
-        raise utils.InputError(f"--input-length {input_length}: it must be 1 to {MAX_INPUT_LENGTH}")
-    if not 1 <= total_len <= MAX_TOTAL_LEN:
-        raise utils.InputError(f"--total-len {total_len}: it must be 1 to {MAX_TOTAL_LEN}")
     exist = 10 ** half_length(input_length)
     total_len = min(total_len, exist)
     train_len = round(train_portion * total_len)
     if not 0 < train_len < total_len:
         empty = "training" if train_len <= 0 else "validation"
-        raise utils.InputError(f"--train-portion {train_portion}: it leaves no palindromes for {empty}")
+        raise InputError(f"--train-portion {train_portion}: it leaves no palindromes for {empty}")
     return train_len, total_len - train_len, min(exist - total_len, TEST_LEN)
 
 

@@ -27,14 +27,12 @@ factors, in two kernels over blocks that lie beside each other, and then multipl
 
 So only i, f, o, g, c_(t-1), tanh(c_t) and [h_t; e_(t+1)] have to be kept.
 
-Three things make it fast on a CPU besides:
+Two things make it fast on a CPU besides:
 
 - tanh(z) is computed as 2 sigmoid(2z) - 1: torch.tanh takes eight times as long as torch.sigmoid there. The factor 2 is
   put into W for g, and for tanh(c_t) it is 2 c_t that is kept: with 2 c_(t-1) in its place, da_f above comes out
   doubled, which W_h^T and dW make good once for all steps.
 - [h_(t-1); e_t] is filled up with zeros to a multiple of 16 rows, as processors read 16 numbers at a time.
-- The memory of the kept states is used again by the next training step: pages that come anew from the operating system
-  cost up to a quarter of the time.
 
 train.py checks it against lstm.py at the start of each run; benchmark.py measures it.
 """
@@ -46,51 +44,6 @@ from lstm import LSTM
 
 tanh_backward = torch.ops.aten.tanh_backward.grad_input  # (dy, y) -> dy (1 - y^2), into grad_input
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # (dy, y) -> dy y (1 - y), into grad_input
-
-
-FREE = []  # the Workspace of the latest training step, from its backward pass to the next forward pass; else empty
-
-
-class Workspace:
-    """Memory for the states of all steps, and the views of it that forward and backward pass use at each step.
-
-    h (T + 1, H, B) and c2, a list of T + 1 (H, B) with 2 c_t, of which the first are zero; he (T + 1, K, B) with
-    [h_t; e_(t+1)] at t, K = H + D rounded up, and h a part of it. steps lists what the passes read and write at each
-    step: views are made once, as they cost as much as a small kernel. With rows = 1 instead of T, all steps share one
-    memory for gates and cells.
-    """
-
-    def __init__(self, T, H, D, B, like, rows):
-        self.key, self.turn = (T, H, D, B, like.dtype, like.device), 0
-        kept = like.new_empty(rows, 6, H, B).expand(T, 6, H, B)  # of each step i, f, o, g, 2 c_(t-1), tanh(c_t)
-        last = like.new_empty(H, B) if rows == T else kept[0, 4]  # 2 c_T, which no step reads
-        kept[0, 4].zero_()
-        self.he = he = like.new_zeros(T + 1, -(-(H + D) // 16) * 16, B)
-        self.h, self.c2, self.steps = he[:, :H], [*kept[:, 4], last], []
-        for t, k in enumerate(kept.unbind()):
-            i, f, o, g, c2_old, tanh_c = k.unbind()
-            he_old = he[t] if t else he[0, H:]  # h_0 = 0 adds nothing to a product
-            forward = k[:4].view(4 * H, B), i, f, o, g, c2_old, tanh_c, self.c2[t + 1], self.h[t + 1], he_old
-            # (i, f, o), (g, c2_old, tanh_c), (i, o), (g, tanh_c)
-            backward = k[:3], k[3:], k[:3:2], k[3::2], f, he_old.t()
-            self.steps.append((forward, backward))
-
-    @classmethod
-    def take(cls, T, H, D, B, like):
-        """The free workspace, if it has this shape, else a new one.
-
-        One whose backward pass may still come is not free: several forward passes may run before one backward pass.
-        Popping is atomic: threads do not get the same one.
-        """
-        try:
-            workspace = FREE.pop()
-        except IndexError:
-            workspace = None
-        if workspace is None or workspace.key != (T, H, D, B, like.dtype, like.device):
-            workspace = None  # another shape's memory is freed before more is asked for
-            workspace = cls(T, H, D, B, like, rows=T)
-        workspace.turn += 1
-        return workspace
 
 
 class ThroughTime(torch.autograd.Function):
@@ -106,70 +59,63 @@ class ThroughTime(torch.autograd.Function):
         hidden).
         """
         (T, D, B), H = e.shape, len(weights[0])
-        shape = T, H, D, B, weights[0]
-        space = Workspace.take(*shape) if keep else Workspace(*shape, rows=T if every else 1)
-        h, he = space.h, space.he
         W_h, W_x, b = (torch.cat((*kind[1:], kind[0])) for kind in (weights[:4], weights[4:8], weights[8:]))
-        W = W_h.new_zeros(4 * H, he.shape[1])  # its rows: i, f, o, g, as in the workspace
+        W = W_h.new_zeros(4 * H, -(-(H + D) // 16) * 16)  # its rows: i, f, o, g; its columns filled up with zeros
         W[:, :H], W[:, H : H + D] = W_h, W_x + b[:, None]
         W[3 * H :] *= 2  # for g = tanh(a_g) = 2 sigmoid(2 a_g) - 1
-        if keep:  # there the rows are g, i, f, o, and f's are for a doubled da_f
-            W_hT = torch.cat((*weights[:2], weights[2] / 2, weights[3])).t().contiguous()
-            ctx.save_for_backward(W_hT)
-            ctx.workspace, ctx.turn, ctx.input_size = space, space.turn, D
-        he[:T, H : H + D] = e
-        minus_one, W_t = W.new_tensor(-1.0), W[:, H:]
-        for (gates, i, f, o, g, c2_old, tanh_c, c2_new, h_new, he_old), _ in space.steps:
-            torch.mm(W_t, he_old, out=gates)
-            W_t = W
-            gates.sigmoid_()  # (2)-(4)
+        minus_one, kept, c2, states = W.new_tensor(-1.0), [], W.new_zeros(H, B), []
+        he = W.new_zeros(W.shape[1], B)  # [h_0; e_1], h_0 = 0
+        for t in range(T):
+            he[H : H + D] = e[t]
+            step = W.new_empty(6, H, B)  # i, f, o, g, 2 c_(t-1), tanh(c_t)
+            i, f, o, g, c2_old, tanh_c = step.unbind()
+            torch.mm(W, he, out=step[:4].view(4 * H, B)).sigmoid_()  # (2)-(4)
             torch.add(minus_one, g, alpha=2, out=g)  # (1)
-            torch.mul(c2_old, f, out=c2_new).addcmul_(g, i, value=2)  # (5), twice
-            torch.sigmoid(c2_new, out=tanh_c)
+            c2_old.copy_(c2)
+            c2 = torch.mul(c2, f).addcmul_(g, i, value=2)  # (5), twice
+            torch.sigmoid(c2, out=tanh_c)
             torch.add(minus_one, tanh_c, alpha=2, out=tanh_c)
-            torch.mul(tanh_c, o, out=h_new)  # (6)
+            if keep:
+                kept += [step, he]
+            he = torch.zeros_like(he)
+            torch.mul(tanh_c, o, out=he[:H])  # (6)
+            if every:
+                states.append((he[:H].t(), c2.t() / 2))
+        if keep:  # there the rows are g, i, f, o, and f's are for a doubled da_f
+            ctx.save_for_backward(torch.cat((*weights[:2], weights[2] / 2, weights[3])).t().contiguous(), *kept)
+            ctx.input_size = D
         ctx.set_materialize_grads(False)
         if every:
-            states = h[1:].permute(2, 0, 1), torch.stack(space.c2[1:]).permute(2, 0, 1) / 2
-            return tuple(s.clone(memory_format=torch.contiguous_format) for s in states)
-        return h_new.t().clone(memory_format=torch.contiguous_format)  # a copy: the memory is used again
+            return tuple(torch.stack(z, dim=1) for z in zip(*states, strict=True))
+        return he[:H].t().contiguous()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_h, grad_c=None):
-        """From the derivatives by what forward returned to those by the weights.
-
-        Raises RuntimeError on a graph that was retained after its first backward pass while another step took over its
-        workspace.
-        """
-        (W_hT,) = ctx.saved_tensors  # after a backward pass that did not retain the graph this raises
-        space = ctx.workspace
-        if space.turn != ctx.turn:
-            raise RuntimeError("FastLSTM: another step has used the memory of this retained graph; use lstm.LSTM")
-        he, steps = space.he, space.steps
-        (_, K, B), H, D = he.shape, len(W_hT), ctx.input_size
+        """From the derivatives by what forward returned to those by the weights."""
+        W_hT, *kept = ctx.saved_tensors
+        (K, B), H, D = kept[1].shape, len(W_hT), ctx.input_size
         every = grad_h is None or grad_h.dim() == 3
-        dh, dc = he.new_zeros(2, H, B)
+        dh, dc = W_hT.new_zeros(2, H, B)
         if not every:
             dh.copy_(grad_h.t())
-        q = he.new_empty(5, H, B)  # the factors q_g, q_i, q_f, q_o, p; the first four become da_t, but for 2 da_f
+        q = W_hT.new_empty(5, H, B)  # the factors q_g, q_i, q_f, q_o, p; the first four become da_t, but for 2 da_f
         da, q_gif, q_ifo, q_o, q_g_p, p = q[:4].view(4 * H, B), q[:3], q[1:4], q[3], q[::4], q[4]
-        dW = he.new_zeros(4 * H, K)
-        for t in reversed(range(len(steps))):
-            ifo, g_c_tanh, io, g_tanh, f, he_old_T = steps[t][1]
+        dW = W_hT.new_zeros(4 * H, K)
+        for t in reversed(range(len(kept) // 2)):
+            k, he = kept[2 * t : 2 * t + 2]
             if every and grad_h is not None:
                 dh += grad_h[:, t].t()
             if grad_c is not None:
                 dc += grad_c[:, t].t()
-            sigmoid_backward(g_c_tanh, ifo, grad_input=q_ifo)
-            tanh_backward(io, g_tanh, grad_input=q_g_p)
+            sigmoid_backward(k[3:], k[:3], grad_input=q_ifo)  # (g, 2 c_(t-1), tanh(c_t)) by (i, f, o)
+            tanh_backward(k[:3:2], k[3::2], grad_input=q_g_p)  # (i, o) by (g, tanh(c_t))
             dc.addcmul_(dh, p)  # (6)
             q_gif.mul_(dc)  # (5), (1)-(3)
             q_o.mul_(dh)  # (6), (4)
-            dc.mul_(f)
-            (dW if t else dW[:, H:]).addmm_(da, he_old_T)
+            dc.mul_(k[1])
+            dW.addmm_(da, he.t())
             torch.mm(W_hT, da, out=dh)
-        FREE[:] = [space]
         dW[2 * H : 3 * H] /= 2
         d_table = dW[:, H : H + D].contiguous()  # one digit of each row was 1: the bias's derivative is the sum of them
         return None, None, None, *dW[:, :H].chunk(4), *d_table.chunk(4), *d_table.sum(1).chunk(4)

@@ -1,133 +1,108 @@
-"""What several scripts draw: losses, grids of samples, and the line at the foot that says what a figure shows."""
+"""What several scripts draw: grids of images, the losses of runs, the pictures in a run's folder."""
 
 import math
 import sys
 
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 
+import dataset
 import utils
-from gan import DISCRIMINATORS, PIXELS
 
 COLOURS = {"d_loss": "#0072B2", "g_loss": "#D55E00"}  # as in report.mplstyle, told apart with any colour vision
-LOSSES = {"d_loss": "discriminator", "g_loss": "generator"}
-BAND = 0.95  # the share of single batches within a band
+LINES = {"d_loss": "-", "g_loss": (0, (3, 1.2))}  # G dashed: told apart in grey print as well
+LOSSES = {"d_loss": "loss of D", "g_loss": "loss of G"}
+BAND = 0.95  # the share of a run's single batches within its band
 WINDOWS = 200  # of steps, along the horizontal axis
 
 
 def draw_images(ax, images, columns):
     """Show images (n, 784), uint8 or floats in [-1, 1], as white ink on black, `columns` in a row."""
     images = images.float() / 255 if images.dtype == torch.uint8 else (images.float() + 1) / 2
-    images = images.reshape(-1, 28, 28).cpu()
-    if len(images) > 1:
-        images = tile(images, min(columns, len(images)))
-    ax.imshow(images.squeeze(0).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    grid = images.reshape(-1, 28, 28).cpu()
+    if len(grid) > 1:  # white lines around each
+        columns = min(columns, len(grid))
+        grid = F.pad(grid, (1, 0, 1, 0, 0, -len(grid) % columns), value=1)
+        grid = grid.reshape(-1, columns, 29, 29).transpose(1, 2).flatten(2).flatten(0, 1)
+        grid = F.pad(grid, (0, 1, 0, 1), value=1)[None]
+    ax.imshow(grid[0].numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
 
 
-def tile(images, columns):
-    """Images (n, 28, 28) in [0, 1] as one, `columns` in a row, with white lines around each."""
-    framed = F.pad(images, (1, 0, 1, 0, 0, -len(images) % columns), value=1)  # lines to the left and above
-    grid = framed.reshape(-1, columns, 29, 29).transpose(1, 2).flatten(2).flatten(0, 1)
-    return F.pad(grid, (0, 1, 0, 1), value=1)
-
-
-def to_bytes(images):
-    """Images in [-1, 1] as uint8, 0 to 255, on the CPU."""
-    return ((images + 1) * 127.5).round().to(torch.uint8).cpu()
-
-
-def draw_samples(grids, size):
-    """A row of grids of samples, {title: images (n, 784)}, each `size` inches wide. Returns the figure."""
-    # Titles and foot need 0.9 inches: with less the titles are cut off.
-    figure, axes = utils.plt.subplots(1, len(grids), figsize=(max(size * len(grids), 4), size + 0.9), squeeze=False)
-    for ax, (title, images) in zip(axes[0], grids.items(), strict=True):
-        draw_images(ax, images, columns=5)
+def draw_grids(axes, grids):
+    """Grids of samples {title: images as dataset.pack packs them}, an axis each, five images in a row."""
+    for ax, (title, samples) in zip(axes, grids.items(), strict=True):
+        draw_images(ax, dataset.unpack(samples), columns=5)
         ax.set_title(title)
-    return figure
 
 
-def loss_bands(histories, column):
-    """One loss over the steps, in WINDOWS windows of equal length: (middles, low, median, high), each (windows,).
+def band(values):
+    """What a row keeps of a loss (steps,): {"low", "median", "high", "min", "max"}, lists of at most WINDOWS numbers.
 
-    `histories` are those of one or more runs, (steps, columns) each, `column` is an index into the columns. Between
-    `low` and `high` lie BAND of all single batches of a window, of all runs.
+    Each is of a window of equal length; between low and high lie BAND of its steps.
     """
-    steps = min(len(history) for history in histories)
-    window = max(1, steps // WINDOWS)
-    count = steps // window
-    values = torch.cat([history[: count * window, column].reshape(count, window) for history in histories], 1)
-    low, median, high = values.quantile(torch.tensor([(1 - BAND) / 2, 0.5, (1 + BAND) / 2]), 1)
-    return (torch.arange(count) + 0.5) * window, low, median, high
+    limits = torch.tensor([(1 - BAND) / 2, 0.5, (1 + BAND) / 2, 0, 1])
+    windows = values.float().tensor_split(min(WINDOWS, len(values)))
+    columns = torch.stack([window.quantile(limits) for window in windows], 1).tolist()
+    names = ("low", "median", "high", "min", "max")
+    return {name: [round(value, 4) for value in column] for name, column in zip(names, columns, strict=True)}
 
 
-def single_batches(values, points=5000):
-    """The line through values (steps,) as x and y, thinned to the extremes of windows where the eye sees no more."""
-    window = max(1, 2 * len(values) // points)
-    if window == 1:
-        return torch.arange(len(values)), values
-    count = len(values) // window
-    parts = values[: count * window].view(count, window)
-    return (torch.arange(2 * count) + 0.5) * window / 2, torch.stack([parts.amin(1), parts.amax(1)], 1).flatten()
+def draw_median(ax, rows, name, filled=True, **line):
+    """One column of runs of equal length over the epochs: the median of the runs as a line, their spread light.
 
-
-def plot_losses(ax, histories):
-    """Both losses over the steps, of one or more runs (steps, columns): single batches of the first run as a thin line,
-    the band and the median of the single batches of all runs. log 2 is marked."""
-    for column, (name, label) in enumerate(LOSSES.items()):
-        steps, extremes = single_batches(histories[0][:, column])
-        middles, low, median, high = (values.numpy() for values in loss_bands(histories, column))
-        ax.fill_between(middles, low, high, color=COLOURS[name], alpha=0.25, lw=0)
-        ax.plot(steps, extremes, color=COLOURS[name], lw=0.3, alpha=0.35, rasterized=True)
-        ax.plot(middles, median, color=COLOURS[name], label=label)
-    ax.axhline(math.log(2), color="0.3", lw=1, ls="--", label="log 2")
-    room = 1.12 * ax.dataLim.y1  # for a legend at the top
-    ax.set(xlabel="training step", ylabel="loss (nats)", xlim=(0, len(histories[0])), ylim=(0, room))
-    ax.xaxis.set_major_locator(utils.plt.MaxNLocator(5))
-    ax.xaxis.set_major_formatter("{x:,.0f}")
-
-
-def describe(config, seeds=None):
-    """One line that says how a run was trained, from its config; `seeds` says which, where it is several runs."""
-    widths = "-".join(map(str, (PIXELS, *DISCRIMINATORS[config["arch"]]["widths"], 1)))
-    return (
-        f"{describe_digits(config)}; {config['arch']} discriminator {widths}, dropout {config['dropout']:g}; "
-        f"{describe_recipe(config)}, {config['loss']} loss; batch {config['batch_size']}, Adam lr {config['lr']:g}, "
-        f"beta1 {config['beta1']:g}; {config['epochs']} epochs; {seeds or 'seed ' + str(config['seed'])}"
-    )
-
-
-def describe_digits(config):
-    """The data set as part of such a line, with the number of digits where --limit leaves some out."""
-    limit = config.get("limit")
-    return utils.TITLES[config["dataset"]] + (f", the first {limit:,} images" if limit else "")
-
-
-def describe_recipe(config):
-    """What the recipes differ in beside the discriminator, as part of such a line; of older configs what they have."""
-    told = f"{config.get('generator', 'written')} generator, BatchNorm eps {config['bn_eps']:g}"
-    told += f", {config.get('scheme', 'alternating')} updates"
-    usual = {"label_smoothing": 0, "gradient_penalty": 0, "ema": 0, "decay_from": 1}
-    extra = {name: config[name] for name, value in usual.items() if config.get(name, value) != value}
-    return told + "".join(f", {name.replace('_', ' ')} {value:g}" for name, value in extra.items())
-
-
-def draw_run(folder, config, history, samples):
-    """Bring samples.png and losses.png in a run's folder up to date.
-
-    history (steps, columns) and samples {epoch: (25, 784) uint8} are those up to now. Training does not depend on
-    pictures: if they fail, one line on stderr says why.
+    Of a loss that is from the lowest low to the highest high of the rows' bands; of other columns, and of rows from
+    before there were bands, it is that of the means per epoch.
     """
+    parts = [[row["by_epoch"][name] for row in rows]] * 3
+    if all(name in row.get("bands", ()) for row in rows):
+        parts = [[row["bands"][name][part] for row in rows] for part in ("low", "median", "high")]
+    low, middle, high = map(torch.tensor, parts)
+    windows, epochs = middle.shape[1], len(rows[0]["by_epoch"][name])
+    x = (torch.arange(windows) + 0.5) * epochs / windows
+    (drawn,) = ax.plot(x, middle.quantile(0.5, dim=0), **{"zorder": 3} | line)
+    if filled:
+        ax.fill_between(x, low.amin(0), high.amax(0), color=drawn.get_color(), alpha=0.18, lw=0)
+
+
+def draw_losses(ax, rows, filled=True, **line):
+    """Both losses of runs over the epochs, as draw_median draws them, and log 2."""
+    for name, label in LOSSES.items():
+        own = {"color": COLOURS[name], "ls": LINES[name], "label": label}
+        draw_median(ax, rows, name, filled, **own | line)
+    if filled:
+        ax.axhline(math.log(2), color="0.3", lw=1, ls=":", label="log 2: D cannot tell real from fake")
+        ax.set(xlabel="epoch", ylabel="loss (nats)", xlim=(0, len(rows[0]["by_epoch"]["d_loss"])))
+
+
+def describe_digits(options):
+    """The data set, for a figure's foot, with the number of digits where --limit leaves some out."""
+    limit = options.get("limit")
+    return utils.TITLES[options["dataset"]] + (f", the first {limit:,} images" if limit else "")
+
+
+def describe(options):
+    """A run in a few words, for a figure's foot."""
+    run = f"settings of the {options['recipe']}, {options['arch']} D, {options['epochs']} epochs"
+    return f"{describe_digits(options)}; {run}, seed {options['seed']}"
+
+
+def draw_run(folder, row):
+    """Bring samples.png and losses.png in a run's folder up to date; if that fails, one line says why."""
     try:
-        if samples:
-            epochs = list(samples)
-            places = torch.linspace(0, len(epochs) - 1, min(5, len(epochs))).round().int().tolist()
-            figure = draw_samples({f"epoch {epochs[place]}": samples[epochs[place]] for place in places}, size=2.2)
-            utils.save_figure(figure, folder / "samples.png", describe(config), config["dataset"])
-        figure, ax = utils.plt.subplots(figsize=(8, 4.5))
-        plot_losses(ax, [history])
-        ax.legend(loc="upper center", ncols=3)
-        utils.save_figure(figure, folder / "losses.png", describe(config), config["dataset"])
-    except Exception as error:
-        utils.plt.close("all")
+        epochs, foot = list(row["samples"]), f"{utils.TITLES[row['dataset']]}; {folder.name}"
+        places = torch.linspace(0, len(epochs) - 1, min(5, len(epochs))).round().int().tolist()
+        grids = {f"epoch {epochs[i]}": row["samples"][epochs[i]] for i in places}
+        with utils.style():
+            figure = Figure(figsize=(max(4, 2.2 * len(grids)), 3))
+            draw_grids(figure.subplots(1, len(grids), squeeze=False)[0], grids)
+            utils.save_figure(figure, folder / "samples.png", foot, row["dataset"])
+            figure = Figure(figsize=(8, 4.5))
+            ax = figure.subplots()
+            draw_losses(ax, [row])
+            ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
+            ax.legend(loc="upper center", ncols=3)
+            utils.save_figure(figure, folder / "losses.png", foot, row["dataset"])
+    except Exception as error:  # training does not depend on pictures
         print(f"{folder}: its pictures cannot be drawn ({type(error).__name__}: {error})", file=sys.stderr)

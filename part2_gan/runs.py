@@ -1,148 +1,134 @@
-"""The runs of a study: its options, the worker processes, finished runs that are used again, and their results.
+"""A study is a plan of runs, a row that each leaves, and a figure drawn from the rows. The same file in both parts.
 
-    args = runs.parse_args(utils.Parser("What the study asks."))
-    plan = {name: ["--seed", 3, "--name", name, *runs.options(args, "epochs", "out_dir")]}
-    if runs.train_all(plan, args) == 0:                       # the rank: under torchrun one process goes on
-        result, history = runs.load_result(args.out_dir / name), runs.load_history(args.out_dir / name)
+    args = parser.parse_args()                                    # with the options of runs.add_options
+    rows = runs.study("compare", {name: options}, train.run, args, train.CODE)
+    if rows:                                                      # under torchrun one process has them
+        draw(rows, args)
 
-A run is train.py's, in its own folder. What is finished is not trained again, what was stopped goes on, and a folder
-that holds a run of other options is refused. A line names the finished runs that other code has trained.
+`options` is a flat dictionary that says what a run is. `train` gets it as a Namespace, together with all of `args` and
+the run's folder OUT_DIR/STUDY/NAME, and returns what the run found, a dictionary. Both together are its row.
+
+OUT_DIR/STUDY.json holds the rows by name and is written whenever a run has ended. A run whose row is there is not
+trained again, so the same command goes on after a stop and one with more seeds adds them. Under torchrun, process r of
+n trains the runs r, r + n, ... and the first one gathers the rows; machines need no folder in common.
 """
 
+import argparse
+import json
 import multiprocessing
 import os
+import signal
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
+from datetime import timedelta
 
-import torch
 import torch.distributed as dist
+from tqdm import tqdm
 
-import dataset
-import run_folder
-import train
+import files
 import utils
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-def parse_args(parser, argv=None, evaluate_every=5, low=1):
-    """Add the options that every study has to `parser` and parse `argv`.
 
-    `evaluate_every` is the default of --evaluate-every; with low=0 the study can do without evaluations.
+def add_options(parser, seeds):
+    """Add the options of every study: how many runs, how they are processed."""
+    workers = 1 if dist.is_torchelastic_launched() else CORES  # torchrun's processes are workers already
+    add, count = parser.add_argument, utils.number(int, low=1, high=1024)
+    add("--seeds", type=count, default=seeds, help="runs of a kind, seeds from --seed on")
+    add("--workers", type=count, default=workers, help="runs at the same time, in a process each")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--draw", action="store_true", help="train nothing, draw the rows that are there")
+    start.add_argument("--restart", action="store_true", help="train all again")
+
+
+def load_rows(path):
+    """The rows in a study's file, {name: row}; raises InputError, in one line, if the file is not one."""
+    data = files.load(path, "study", "rows")
+    if data["study"] != path.stem or not all(isinstance(row, dict) for row in dict(data["rows"]).values()):
+        raise files.InputError(f"{path}: its rows are those of the study {data['study']!r}, not {path.stem!r}")
+    return data["rows"]
+
+
+def study(name, plan, train, args, code):
+    """Train what is missing of `plan`, {name: options}, and return all rows of the study, on rank 0; see above.
+
+    code: the digest that the rows of these runs will have. Raises InputError where a row there has other options.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cores = 1 if utils.process_environment()[2] > 1 else cores  # torchrun's processes are workers already
-    count, share = utils.number(int, low=1), utils.number(int, low=low)
-    parser.add_argument(
-        "--evaluate-every", type=share, default=evaluate_every, help="epochs between two evaluations of the samples"
-    )
-    parser.add_argument(
-        "--classifier", type=Path, help="the classifier that evaluates samples (default: the one in the repository)"
-    )
-    parser.add_argument(
-        "--workers", type=count, default=cores, help="runs at a time, each on --threads threads, or one without it"
-    )
-    dataset.add_data_options(parser)
-    utils.add_common_options(parser)
-    return parser.parse_args(argv)
+    path = args.out_dir / f"{name}.json"
+    if args.draw:
+        return list(load_rows(path).values())
+    rank, world = 0, 1
+    if dist.is_torchelastic_launched():
+        dist.init_process_group("gloo", timeout=timedelta(days=10))
+        rank, world = dist.get_rank(), dist.get_world_size()
+    if rank:
+        path = path.with_suffix(f".rank{rank}.json")
+    with files.hold(args.out_dir / name / f"rank{rank}" if rank else args.out_dir / name):
+        rows = load_rows(path) if path.exists() else {}
+        for run, options in plan.items():
+            for option, value in json.loads(json.dumps(options)).items():
+                if run in rows and not args.restart and rows[run].get(option, value) != value:
+                    told = f"{path}: its row {run} has {option} {rows[run][option]}, not {value}"
+                    raise files.InputError(f"{told}; give another --out-dir, or --restart to train all again")
+        todo = [[run for run in plan if args.restart or run not in rows]]
+        if world > 1:
+            dist.broadcast_object_list(todo)
+        if not rank:
+            print(f"{path}: {len(todo[0])} of {len(plan)} runs to train, the others are there")
+        if old := sum(rows[run].get("code") != code for run in plan if run in rows and run not in todo[0]):
+            print(f"{old} of its rows come from other code than the present one; --restart trains them again")
+        jobs = []
+        for run in todo[0][rank::world]:
+            if args.restart or run not in rows:
+                place = {"folder": args.out_dir / name / run, "position": 1 + len(jobs) % args.workers}
+                own = place | {"resume": not args.restart}
+                jobs.append((run, argparse.Namespace(**vars(args) | plan[run] | own)))
+        with utils.progress(total=len(jobs), desc=name, unit="run", disable=not jobs) as bar:
+            for run, found in in_parallel(train, jobs, args.workers):
+                rows[run] = json.loads(json.dumps(plan[run] | found))
+                files.save(path, {"study": path.stem, "rows": dict(sorted(rows.items()))})
+                bar.update()
+        if world > 1:
+            parts = [None] * world
+            dist.gather_object(rows, None if rank else parts)
+            dist.destroy_process_group()
+            if rank:
+                return path.unlink(missing_ok=True)
+            rows = {run: row for part in reversed(parts) for run, row in part.items()}
+            files.save(path, {"study": name, "rows": dict(sorted(rows.items()))})
+    return list(dict(sorted(rows.items())).values())
 
 
-def options(args, *names):
-    """The named options of a study, and those that all its runs share, as words for train.py."""
-    words = ["--threads", args.threads or 1]
-    for name in *names, "evaluate_every", "classifier", "device", "matmul_precision", "dataset", "data_dir", "limit":
-        if getattr(args, name) is not None:
-            words += ["--" + name.replace("_", "-"), getattr(args, name)]
-    return words
+def in_parallel(train, jobs, workers):
+    """Yield (name, train(job)) for each (name, job) as it ends, by `workers` processes; what ends this ends them."""
+    if min(workers, len(jobs)) <= 1:
+        yield from ((name, train(job)) for name, job in jobs)
+        return
+    # spawn: a forked process would inherit torch's threads in an unusable state, and CUDA not at all
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=prepare_worker)
+    try:
+        names = {pool.submit(train, job): name for name, job in jobs}
+        for future in as_completed(names):
+            yield names[future], future.result()
+    except BrokenProcessPool:
+        message = "a worker was killed, perhaps for lack of memory; start again, with fewer --workers if it was"
+        raise ChildProcessError(message) from None
+    finally:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        pool.shutdown(cancel_futures=True)
 
 
-def train_all(plan, args):
-    """Train the runs of `plan`, {name: options of train.py}, args.workers at a time; under torchrun a share of them.
+def prepare_worker():
+    """Start a worker process: the parent alone handles Ctrl-C, and the worker ends when its parent does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    A finished run is checked and left as it is, a stopped one continues. Makes the study's folders first.
-    Returns the rank of this process (0 without torchrun); rank 0 returns when all runs are done. Raises
-    utils.InputError where a run of other options lies.
-    """
-    rank, world = utils.join_ranks()
-    todo, old = [], []
-    for run in [train.parse_args([str(word) for word in words]) for words in [*plan.values()][rank::world]]:
-        folder = run.out_dir / run.name
-        if (folder / "result.json").exists():
-            if check_finished(folder, run).get("code") != run_folder.CODE:
-                old.append(str(folder.relative_to(args.out_dir)))
-        else:
-            run.resume = (folder / "checkpoint.pt").exists()
-            todo.append(run)
-    if old:
-        told = f"{len(old)} of the finished runs come from other code than the present one"
-        print(f"{told}; to train them again, delete in {args.out_dir}: {', '.join(old)}")
-    utils.make_folder(args.out_dir, args.figures_dir)
-    if todo:
-        dataset.load(args)  # before several processes want to download it
-        workers = min(args.workers, len(todo))
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=utils.prepare_worker)
-        try:
-            futures = [pool.submit(train.train, run, number % workers) for number, run in enumerate(todo)]
-            for future in as_completed(futures):  # whichever fails first ends the others
-                future.result()
-        except BrokenProcessPool:
-            message = (
-                "a worker was killed, perhaps for lack of memory; the same command continues with the missing runs"
-            )
-            raise ChildProcessError(message) from None
-        finally:
-            for worker in multiprocessing.active_children():
-                worker.terminate()
-            pool.shutdown(cancel_futures=True)
-    if world > 1:
-        dist.barrier()
-        dist.destroy_process_group()
-    return rank
+    def end_with_parent():
+        multiprocessing.parent_process().join()
+        os._exit(1)
 
-
-def check_finished(folder, args):
-    """What result.json of the finished run in `folder` holds; utils.InputError if its options are not `args`.
-
-    It may have samples and evaluations at more epochs than `args` ask for.
-    """
-    result, config = load_result(folder), train.config_of(args)
-    run_folder.check_config(folder, result["config"], config, but=("grid_epochs", "evaluate_every"))
-    asked = {
-        "evaluations": {e for e in range(1, args.epochs + 1) if train.is_due(e, args.evaluate_every, args.epochs)},
-        "samples": {e for e in args.grid_epochs if e <= args.epochs} | {args.epochs},
-    }
-    there = {"evaluations": {entry["epoch"] for entry in result["quality"]}, "samples": {*load_samples(folder)}}
-    for what, epochs in asked.items():
-        if missing := sorted(epochs - there[what]):
-            raise utils.InputError(
-                f"{folder}: this finished run has no {what} at epoch {missing[0]}; give another --out-dir"
-            )
-    return result
-
-
-def check_kept(path, config, args, names):
-    """Raise utils.InputError if the results in `path`, of options `config`, differ from `args` in one of `names`."""
-    for name in names:
-        if config.get(name) != getattr(args, name):
-            made = f"{name.replace('_', ' ')} {config.get(name)}, not {getattr(args, name)}"
-            raise utils.InputError(f"{path}: its results have {made}; leave out --keep, or give the same")
-
-
-def load_result(folder):
-    """What result.json of a finished run holds."""
-    return utils.load_json(folder / "result.json", "epochs", "last_epoch", "quality", "config", "provenance")
-
-
-def load_history(folder):
-    """The history of a finished run: a row a step (steps, columns), the columns of train.HISTORY."""
-    return utils.load_tensors(folder / "history.pt", "rows")["rows"]
-
-
-def load_samples(folder):
-    """The samples of a finished run: {epoch: images (25, 784) uint8}, of the same latents at every epoch."""
-    return utils.load_tensors(folder / "samples.pt", "samples")["samples"]
-
-
-def epoch_means(history, epochs):
-    """The mean of every column of a finished run's history in every epoch: {column: [a value for each epoch]}."""
-    means = torch.stack([part.mean(0) for part in history.chunk(epochs)])
-    return {column: [round(v, 4) for v in means[:, i].tolist()] for i, column in enumerate(train.HISTORY)}
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    tqdm.set_lock(threading.RLock())  # its own lock is a system-wide semaphore, which outlives a worker that is ended
