@@ -1,26 +1,19 @@
 """Train an LSTM or a vanilla RNN on palindromes: one run, with early stopping, a checkpoint and a learning curve.
 
-    python train.py                                     # the report's main run: the LSTM on 25 digits
-    python train.py --cell rnn --input-length 10        # the baseline on short sequences
-    python train.py --cell rnn --palindromes fresh --epochs 20      # the RNN of the report's figure 1
-    python train.py --resume                            # go on after a stop, bit for bit
-    python train.py --resume --stop-at 1                # or train a run that has stopped for longer
+    python train.py                                             # the report's main run: the LSTM on 25 digits
+    python train.py --cell rnn --palindromes fresh --epochs 20  # the RNN of the report's figure 1
+    python train.py --resume                                    # go on after a stop, bit for bit
+    python train.py --resume --stop-at 1                        # or train a run that has stopped for longer
 
---palindromes repeated passes over the same training palindromes again and again, until the validation accuracy reaches
---stop-at or --epochs are over. --palindromes fresh draws every batch anew, for --epochs epochs of 100 batches, without
-early stopping.
+Repeated palindromes are the training split, again and again, until the validation accuracy reaches --stop-at. Fresh
+ones are drawn anew for every batch, for --epochs of 100 batches, without early stopping.
 
 Writes into OUT_DIR/NAME, where NAME holds the cell, the length, every option off its default but --epochs and
---stop-at, and the seed:
-
-    checkpoint.pt    after every epoch: weights, optimizer, random state, history
-    curve.png        loss and accuracy over the epochs, kept up to date
-    result.json      the run's row, at the end
-
-`accuracy` in the row is the number for figure 1: the best validation accuracy, which is slightly optimistic as it
-decides when to stop; on fresh palindromes, as in the report, the mean training accuracy of the last 100 batches, each
-measured before its update. `test_accuracy` is that of the final weights on palindromes that are in neither split, None
-where none are left: by default, up to 7 digits.
+--stop-at, and the seed: checkpoint.pt after every epoch, curve.png, and at the end result.json, the run's row. Its
+`accuracy` is the number for figure 1: the best validation accuracy, slightly optimistic as it decides when to stop; on
+fresh palindromes, as in the report, the mean training accuracy of the last 100 batches, each before its update.
+`test_accuracy` is that of the final weights on palindromes of neither split, None where none are left (by default, up
+to 7 digits).
 """
 
 import math
@@ -203,7 +196,7 @@ def train(args, folder=None):
 
 
 def run(args):
-    """Train a run of a study; returns its row."""
+    """A run of a study: its row."""
     return train(args)[2]
 
 

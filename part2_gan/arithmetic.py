@@ -10,14 +10,16 @@ Figure 7 goes from z_roof to z_6, figure 8 from z_hybrid to z_6, both in a strai
 1 - alpha is z_6 + 1.2 (1 - alpha) (z_7 - z_1): the weight of z_6 stays 1 along the whole strip. (The report's equation
 (10) gives it 1.8, which no image of the strip has.)
 
-z_1, z_6 and z_7 are the first latents of their digits in the order of the seed (see latents.py). How often the sum is a
-9 is studies/latent_rates.py's question.
+z_7, z_1 and z_6 are the first latents of their digits in the order of the seed (see latents.py). Above them stand the
+first three that show what the report's figure shows: in figure 7 z_roof looks like a 7, in figure 8 a 9 emerges. How
+often the sum is a 9 is studies/latent_rates.py's question.
 
-Reads generator.pt and classifier.pt. Writes fig7_roof_to_6.png, fig8_hybrid_to_6.png and arithmetic.json, which holds
-the class of every image, a strip for each example, and the norms of the latents.
+Reads generator.pt and classifier.pt. Writes fig7_roof_to_6.png, fig8_hybrid_to_6.png and arithmetic.json, the class of
+every image.
 """
 
 import latents
+import strips
 import utils
 
 
@@ -25,27 +27,33 @@ def main(argv=None):
     parser = utils.Parser("Figures 7 and 8: vector arithmetic in the latent space.")
     strength = utils.number(float, low=-100, high=100)
     parser.add_argument("--strength", type=strength, default=1.2, help="the factor of z_roof in z_hybrid")
-    latents.add_strip_options(parser)
+    strips.add_options(parser)
     args = parser.parse_args(argv)
-    generator, classifier, config, source = latents.load_networks(args)
-    utils.make_folder(args.out_dir, args.figures_dir)
+    generator, classifier, options, source = latents.load_networks(args)
 
-    found = latents.find_latents(generator, classifier, [1, 6, 7], args.seed, args.examples, args.confidence)
-    z_1, z_6, z_7 = (found[digit] for digit in (1, 6, 7))  # (examples, latent_dim) each
-    z_roof = z_7 - z_1  # (8)
-    z_hybrid = z_6 + args.strength * z_roof  # (9)
+    z = strips.find_latents(generator, classifier, (7, 1, 6), args)
+    shown = {f"$z_{digit}$": z[digit] for digit in (7, 1, 6)}
+    z_roof = z[7] - z[1]  # (8)
+    z_hybrid = z[6] + args.strength * z_roof  # (9)
 
-    figures = {}
-    for name, title, starts in (
-        ("fig7_roof_to_6", "z_roof = z_7 - z_1  to  z_6", z_roof),
-        ("fig8_hybrid_to_6", f"z_hybrid = z_6 + {args.strength:g} z_roof  to  z_6", z_hybrid),
-    ):
-        ends = zip(starts, z_6, strict=True)
-        figures[name] = {title: [latents.strip(generator, classifier, *pair, args.steps) for pair in ends]}
-    vectors = {"z_1": z_1, "z_6": z_6, "z_7": z_7, "z_roof": z_roof, "z_hybrid": z_hybrid}
-    result = {"strength": args.strength, "norms": {name: z.norm(dim=1).tolist() for name, z in vectors.items()}}
-    result |= {name: [classes for _, classes in of] for name, strips in figures.items() for of in strips.values()}
-    latents.save_strips(args, "arithmetic", figures, result, config, source)
+    def starts_as_a_7(strip):
+        return strips.clear(strip)[0] == 7
+
+    def passes_a_9(strip):
+        return 9 in strips.clear(strip)[1:-1]
+
+    def figure(start, title, shows, rule):
+        made = strips.make(generator, classifier, start, z[6], args.steps, **shown)
+        return strips.choose(title, made, shows, rule, args.examples)
+
+    roof, hybrid = "$z_7 - z_1$", f"$z_6 + {args.strength:g}\\,(z_7 - z_1)$"
+    figures = {
+        "fig7_roof_to_6": {"roof-6": figure(z_roof, f"From the roof, {roof}, to the 6", starts_as_a_7, "start as a 7")},
+        "fig8_hybrid_to_6": {
+            "hybrid-6": figure(z_hybrid, f"From the 6 with a roof, {hybrid}, to the 6", passes_a_9, "pass a 9")
+        },
+    }
+    strips.save(args, "arithmetic", figures, options, source, strength=args.strength)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,8 @@
     python classifier.py               # a CNN, at least 99 % of MNIST's test digits, two minutes on two cores
     python classifier.py --kind mlp    # a second one of another kind, at least 98 %, to check the first one by
 
-    cnn    images (n, 784) in [-1, 1] -> 32 x 3x3, pool -> 64 x 3x3, pool -> 128 features -> 10 logits
-    mlp    images (n, 784) in [-1, 1] -> 384 -> 128 features -> 10 logits
-
-Reads the digits of --dataset. Writes into OUT_DIR classifier.pt (half precision, 1 MB) and what it says of itself,
-classifier.json; with --kind mlp classifier_mlp.pt and .json.
+Reads the digits of --dataset. Writes into OUT_DIR classifier.pt, 1 MB in half precision, and classifier.json, what is
+to say of it: options, accuracy, what real digits reach with it. With --kind mlp classifier_mlp.pt and .json.
 """
 
 import time
@@ -23,12 +20,11 @@ import runs
 import utils
 from gan import IMAGE_SIZE, PIXELS
 
-KINDS, EPOCHS = ("cnn", "mlp"), {"cnn": 5, "mlp": 20}
-FILES = {"cnn": "classifier.pt", "mlp": "classifier_mlp.pt"}
+FILES, EPOCHS = {"cnn": "classifier.pt", "mlp": "classifier_mlp.pt"}, {"cnn": 5, "mlp": 20}
 
 
 class Classifier(nn.Module):
-    """A network of one of KINDS; `features` makes (n, 128), all at least 0, of images (n, 784) in [-1, 1]."""
+    """A network of a kind, "cnn" or "mlp"; `features` makes (n, 128), all at least 0, of images (n, 784) in [-1, 1]."""
 
     def __init__(self, kind="cnn"):
         super().__init__()
@@ -64,9 +60,9 @@ def load_classifier(path, device):
     """
     if not path.exists():
         raise files.InputError(f"{path}: there is no such file; classifier.py, with its --dataset, makes one")
-    saved = files.load(path, "network", "model", "result", kind="classifier", device=device)
+    saved = files.load(path, "model", "result", kind="classifier", device=device)
     with files.fitting(path):
-        classifier = Classifier(saved["network"]).to(device)
+        classifier = Classifier(saved["result"]["kind"]).to(device)
         classifier.load_state_dict(saved["model"])  # half precision is converted by the copy
     return classifier.eval(), saved["result"]
 
@@ -77,9 +73,9 @@ def with_test_digits(args, device):
     Raises InputError if there is no classifier, or one of another data set, or too few test digits.
     """
     path = args.classifier or repository(args.dataset, FILES["cnn"])
-    classifier, told = load_classifier(path, device)
-    if told["dataset"] != args.dataset:
-        raise files.InputError(f"{path} was trained on {told['dataset']}, not on {args.dataset}; give --classifier")
+    classifier, result = load_classifier(path, device)
+    if result["dataset"] != args.dataset:
+        raise files.InputError(f"{path} was trained on {result['dataset']}, not on {args.dataset}; give --classifier")
     images = dataset.load(args, train=False)[0]
     if len(images) < metrics.FEWEST:
         place = f"--limit {args.limit}" if args.limit else args.data_dir
@@ -136,16 +132,15 @@ def train(args):
         **utils.provenance(device),
     }
     path = args.out_dir / FILES[args.kind]
-    files.save(path, {"kind": "classifier", "network": args.kind, "model": weights, "result": result})
+    files.save(path, {"kind": "classifier", "model": weights, "result": result})
     files.save(path.with_suffix(".json"), result)
     return result
 
 
 def main(argv=None):
     parser = utils.Parser("Train a classifier of digits.")
-    count = utils.number(int, low=1)
-    add = parser.add_argument
-    add("--kind", choices=KINDS, default="cnn", help="of network")
+    add, count = parser.add_argument, utils.number(int, low=1)
+    add("--kind", choices=FILES, default="cnn", help="of network")
     add("--epochs", type=count, help="passes over the training images (default: cnn 5, mlp 20)")
     add("--batch-size", type=count, default=128, help="images per step")
     add("--lr", type=utils.number(float, above=0), default=3e-3, help="Adam's highest learning rate")
@@ -154,9 +149,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     args.epochs = args.epochs or EPOCHS[args.kind]
     result = train(args)
-    accuracy = f"accuracy {result['test_accuracy']:.2%} on {result['test_images']:,} test digits"
-    print(f"{utils.TITLES[args.dataset]}: {accuracy} after {result['seconds']:.0f} s")
-    print(f"saved to {args.out_dir / FILES[args.kind]}")
+    accuracy = f"{result['test_accuracy']:.2%} of {result['test_images']:,} test digits"
+    print(f"{utils.TITLES[args.dataset]}: right on {accuracy}; saved to {args.out_dir / FILES[args.kind]}")
 
 
 if __name__ == "__main__":

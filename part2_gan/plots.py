@@ -74,18 +74,13 @@ def draw_losses(ax, rows, filled=True, **line):
     if filled:
         ax.axhline(math.log(2), color="0.3", lw=1, ls=":", label="log 2: D cannot tell real from fake")
         ax.set(xlabel="epoch", ylabel="loss (nats)", xlim=(0, len(rows[0]["by_epoch"]["d_loss"])))
+        ax.xaxis.get_major_locator().set_params(integer=True)
 
 
 def describe_digits(options):
     """The data set, for a figure's foot, with the number of digits where --limit leaves some out."""
     limit = options.get("limit")
     return utils.TITLES[options["dataset"]] + (f", the first {limit:,} images" if limit else "")
-
-
-def describe(options):
-    """A run in a few words, for a figure's foot."""
-    run = f"settings of the {options['recipe']}, {options['arch']} D, {options['epochs']} epochs"
-    return f"{describe_digits(options)}; {run}, seed {options['seed']}"
 
 
 def draw_run(folder, row):

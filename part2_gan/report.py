@@ -1,350 +1,220 @@
-"""The report's statements about the GAN, counted: OUT_DIR/report.md and OUT_DIR/claims.json, from measured results.
+"""Count how often each statement of the report about the GAN is true, and write it down with the figures.
 
-    python report.py              # a second
-    python report.py --publish    # also write OUT_DIR/published.json, which later reports are compared with
+    python report.py                    # of the results in the repository
+    python report.py --out-dir mine     # of your own, and how far they agree with the repository's
 
-Reads the JSON files that the other scripts of this part have written, report_record.json and published.json. The
-statements and their rules are in claims.py. Below their table is every figure that is there, with its numbers.
+Reads the studies' rows and classifier.json in OUT_DIR, and report_record.json, the losses that the report's author
+printed. Writes OUT_DIR/claims.json and OUT_DIR/report.md.
 """
 
-import os
-import statistics
-
-import torch
+import math
+from statistics import mean, median
 
 import claims
-import metrics
+import files
+import runs
 import utils
-from studies import latent_rates as study
-from studies import overpowering
-from studies import recipes as recipe_study
+from classifier import repository
+from dynamics import collapsed
+from studies.overpowering import of_setting
+from train import EPOCHS
 
-RESULTS = ("dynamics", "evaluate", "latent_rates", "overpowering", "recipes", "benchmark")
-SIDES = {"published": "as published", "written": "as written"}
+TEXT = """A rule is true or false of one unit: a run, a seed, or the generator of a run against the balanced D. The
+verdict is a count: *yes* from 5 in 6 units on, *no* up to 1 in 6, *mixed* between; below five units the count alone.
+
+By the *code*, the settings are those of the author's code: a generator with ReLU and without its first BatchNorm, eps
+0.8, simultaneous updates. By the *text*, they are those of the report's text; where it is silent, torch's eps of 1e-5
+and alternating updates. G's loss is the non-saturating one in both. The author published no code of the run against the
+initial D: by the code, it is assumed to differ in D alone. Runs are counted if they have the report's 50 or 200 epochs,
+or those that the unit names; generators, if they draw enough of 1, 6 and 7.
+
+D is *right on* a share of its training images, its dropout on. What an image shows, the classifier says; it is *sure*
+with a confidence above .99. The Fréchet distance is that of samples from test digits. *More often* and *less often*
+stand for shares that differ by more than two standard errors."""
+STUDIES = ("dynamics", "overpowering", "latent_rates")
+LOG2 = math.log(2)
+
+
+def printed(rows, side):
+    """Of each loss of G that the author's code printed: is it one of equation (7), which is never positive?"""
+    record = files.load(utils.HERE / "report_record.json", "losses")["losses"]
+    return [loss <= 0 for loss in record["g_loss"]] if side == "code" else []
+
+
+def runs_of(rows, side, arch):
+    """The runs against one discriminator, those with fewer epochs than the report's left out."""
+    chosen = [r for r in rows["dynamics"] if (r["recipe"], r["arch"]) == (side, arch)]
+    return [r for r in chosen if r["epochs"] >= EPOCHS[arch]]
+
+
+def of_runs(arch, true):
+    """A count over the runs against one discriminator: is `true(row)`?"""
+    return lambda rows, side: [true(row) for row in runs_of(rows, side, arch)]
+
+
+def of_pairs(true):
+    """A count over the seeds with a run against each discriminator: is `true(initial row, balanced row)`?"""
+
+    def count(rows, side):
+        initial, balanced = ({row["seed"]: row for row in runs_of(rows, side, arch)} for arch in EPOCHS)
+        return [true(initial[seed], balanced[seed]) for seed in sorted(initial.keys() & balanced.keys())]
+
+    return count
+
+
+def still_too_strong(eps):
+    """A count over the overpowering study's runs with the code's updates and this eps: is the initial D too strong?"""
+
+    def count(rows, side):
+        chosen = of_setting(rows["overpowering"], {"arch": "initial", "scheme": "simultaneous", "bn_eps": eps})
+        shares = [[found["d_accuracy"] for found in r["quality"] if 6 <= found["epoch"] <= 10] for r in chosen]
+        return [mean(of_run) > 0.75 for of_run in shares] if side == "code" else []
+
+    return count
+
+
+def of_generators(true):
+    """A count over the generators that draw 1, 6 and 7: is `true(row)`?"""
+
+    def count(rows, side):
+        chosen = [r for r in rows["latent_rates"] if (r["recipe"], r["arch"]) == (side, "balanced")]
+        return [true(r) for r in chosen if "without_rates" not in r]
+
+    return count
+
+
+def more_often(name, other, digit=None):
+    """A count over the generators: is the share `name` higher than the share `other`? Of sums, that of `digit`."""
+
+    def true(row):
+        p, q = (row[share] if digit is None else row[share][digit] for share in (name, other))
+        return p - q > 2 * math.sqrt((p * (1 - p) + q * (1 - q)) / row["count"])
+
+    return of_generators(true)
+
+
+def after(row, epoch, name="frechet_distance"):
+    """What the evaluation of a run after an epoch found."""
+    return next(found[name] for found in row["quality"] if found["epoch"] == epoch)
+
+
+def too_strong(row):
+    """Whether D is right on more than 75 % in epochs 6 to 10."""
+    return mean(row["by_epoch"]["d_accuracy"][5:10]) > 0.75
+
+
+def from_log2(row):
+    """How far the farther of the two losses is from log 2, in the mean over the second half of the epochs."""
+    return max(abs(mean(row["by_epoch"][name][row["epochs"] // 2 :]) - LOG2) for name in ("d_loss", "g_loss"))
+
+
+def gradient(initial, balanced, loss="non-saturating"):
+    """The norm of G's gradient against the initial D over that against the balanced one: the median of the epochs."""
+    norms, others = ({q["epoch"]: q["g_gradients"][loss]["norm"] for q in r["quality"]} for r in (initial, balanced))
+    return median(norms[epoch] / others[epoch] for epoch in norms.keys() & others.keys())
+
+
+# The report's words; the rule; the unit; what counts it, None for what was built.
+CLAIMS = {
+    "built": ("the Generator, the Discriminator and Adam; latents by equations (8) and (9)",
+              "built so; the author's code has ReLU, no first BatchNorm and eps 0.8", "", None),
+    "minimax": ("the training objective follows the minimax game of equation (7)",
+                "not positive, as equation (7) never is", "loss of G that the author's code printed", printed),
+    "d_too_strong": ("the Discriminator quickly became too strong", "it is right on more than 75 % in epochs 6 to 10",
+                     "run, initial D", of_runs("initial", too_strong)),
+    "balanced_too": ("... (control)", "so is the balanced D", "run, balanced D", of_runs("balanced", too_strong)),
+    "d_loss_near_zero": ("the Discriminator's loss rapidly decreases to near zero",
+                         "its mean over the last ten epochs is below .1", "run, initial D",
+                         of_runs("initial", lambda r: mean(r["by_epoch"]["d_loss"][-10:]) < 0.1)),
+    "g_loss_high": ("the Generator's loss [...] remains high", "its mean over the last ten epochs is above 2 log(2)",
+                    "run, initial D", of_runs("initial", lambda r: mean(r["by_epoch"]["g_loss"][-10:]) > 2 * LOG2)),
+    "no_gradient": ("the Generator receives almost no useful gradient information",
+                    "its gradient's norm is, in the median epoch, at most a tenth of that against the balanced D",
+                    "seed", of_pairs(lambda a, b: gradient(a, b) <= 0.1)),
+    "no_gradient_minimax": ("... (by equation (7))", "the same of the gradient by the loss of equation (7)", "seed",
+                            of_pairs(lambda a, b: gradient(a, b, "minimax") <= 0.1)),
+    "larger_gradient": ("... (opposite)", "its gradient's norm is larger than against the balanced D", "seed",
+                        of_pairs(lambda a, b: gradient(a, b) > 1)),
+    "unsatisfactory": ("the generated images after 50 epochs were unsatisfactory",
+                       "less than half as many are sure as of real digits", "run, initial D",
+                       of_runs("initial", lambda r: after(r, 50, "sure_share") < r["real"]["sure_share"] / 2)),
+    "had_to": ("I had to decrease the Discriminator's capacity",
+               "with the text's G, the code's updates and torch's eps, D is right on more than 75 % in epochs 6 to 10",
+               "run of 10 epochs", still_too_strong(1e-5)),
+    "had_to_eps": ("... (control)", "the same with the code's eps", "run of 10 epochs", still_too_strong(0.8)),
+    "samples_improved": ("This adjustment helps [...], allowing both networks to learn effectively",
+                         "after 50 epochs the Fréchet distance is less than half of that with the initial D", "seed",
+                         of_pairs(lambda a, b: after(b, 50) < after(a, 50) / 2)),
+    "samples_worse": ("... (opposite)", "it is larger than with the initial D", "seed",
+                      of_pairs(lambda a, b: after(b, 50) > after(a, 50))),
+    "near_log2": ("the loss of both networks hovers around log(2)",
+                  "both are within .05 of it in the mean over the second half of the epochs", "run, balanced D",
+                  of_runs("balanced", lambda r: from_log2(r) < 0.05)),
+    "collapsed": ("... (opposite)", "D is right on more than 65 % in the last quarter of the epochs",
+                  "run, balanced D", of_runs("balanced", collapsed)),
+    "d_guesses": ("the Discriminator is guessing randomly (50% accuracy)",
+                  "it is right on 45 to 55 % in the last ten epochs", "run, balanced D",
+                  of_runs("balanced", lambda r: 0.45 <= mean(r["by_epoch"]["d_accuracy"][-10:]) <= 0.55)),
+    "resemble_real": ("high-quality images that closely resemble real MNIST digits",
+                      "the Fréchet distance is at most twice that of training digits", "run, balanced D",
+                      of_runs("balanced", lambda r: after(r, r["epochs"]) <= 2 * r["real"]["frechet_distance"])),
+    "stages": ("at the end of training (Figure 5c), the generated images look nicer",
+               "the Fréchet distance is lower than in the middle of training", "run, balanced D",
+               of_runs("balanced", lambda r: after(r, r["epochs"]) < after(r, r["epochs"] // 2))),
+    "between": ("In GAN's latent space, 1 is located between 7 and 6",
+                "the middle is a 1 more often than a latent of the same length", "generator",
+                more_often("middle_1", "same_norm_1")),
+    "between_less": ("... (opposite)", "less often", "generator", more_often("same_norm_1", "middle_1")),
+    "roof_is_7": ("the roof still looks like a 7", "more than half of 7 - 1 are a 7", "generator",
+                  of_generators(lambda r: r["roof_7"] > 0.5)),
+    "roof_more": ("... (control)", "7 - 1 is a 7 more often than a random direction of the same length", "generator",
+                  more_often("roof_7", "roof_random_7")),
+    "strip_passes_9": ("a digit that resembles 9 emerging", "figure 8's strip passes a 9 more often than with a random "
+                       "direction in place of 7 - 1", "generator", more_often("strip_9", "strip_random_9")),
+    "strip_less": ("... (opposite)", "less often", "generator", more_often("strip_random_9", "strip_9")),
+    "sum_is_9": ("7 - 1 + 6 ≈ 9", "it is a 9 more often than with a random direction in place of 7 - 1", "generator",
+                 more_often("sum", "sum_random", 9)),
+    "sum_less": ("... (opposite)", "less often", "generator", more_often("sum_random", "sum", 9)),
+    "sum_others": ("... (control)", "more often than with the difference of two other digits", "generator",
+                   more_often("sum", "sum_others", 9)),
+    "mostly_9": ("... (most often)", "a 9", "generator", of_generators(lambda r: r["sum"][9] == max(r["sum"]))),
+    "mostly_0": ("... (most often)", "a 0", "generator", of_generators(lambda r: r["sum"][0] == max(r["sum"]))),
+    "equation_10": ("z_9 ≈ 1.8 z_6 + 0.96 z_7 - 0.96 z_1 (equation (10))",
+                    "no image of figure 8's strip has the weight 1.8: z_6 has 1 in all", "", None),
+    "meaningful": ("the GAN learned a semantically meaningful data manifold",
+                   "7 + mean 6 - mean 7 is a 6 more often than with a random direction", "generator",
+                   more_often("shift_6", "shift_random_6")),
+}  # fmt: skip
+
+CAPTIONS = {
+    "fig2_initial_losses": "Figure 2. Losses, and how often D is right, with the initial D. Left: code; right: text.",
+    "fig3_initial_samples": "Figure 3. Samples after training with the initial D. Left: code; right: text.",
+    "fig4_balanced_losses": "Figure 4. As figure 2, with the balanced D; dots: the losses that the author printed.",
+    "fig5_progression": "Figure 5. Samples at the beginning, in the middle and at the end, with the balanced D.",
+    "fig6_interpolation": "Figure 6. From one digit to another in a straight line; below, the classifier's reading.",
+    "fig7_roof_to_6": "Figure 7. From 7 - 1, the roof, to the 6.",
+    "fig8_hybrid_to_6": "Figure 8. From 6 + 1.2 (7 - 1), the hybrid, to the 6.",
+    "why_d_won": "Samples, accuracy of D and Fréchet distance: the code's two slips, repaired, and a smaller D.",
+    "sum_classes": "Which digits 7 - 1 + 6 is, beside 6 + a random direction of the same length.",
+    "latent_rates": "How often four combinations of latents show a digit, each beside random ones; a dot a generator.",
+    "recipes": "The distance of the samples from held-out digits, by recipe.",
+    "recipes_best": "The best recipe and runs of the report. Left: the distance by epoch; right: precision and recall.",
+    "nearest_neighbours": "Samples, and the training digits that are nearest to them in pixels and in features.",
+}
 
 
 def load(folder):
-    """The results by name, None for those that are not there, with report_record.json as `record`."""
-    paths = {name: folder / f"{name}.json" for name in RESULTS}
-    found = {name: utils.load_json(path) if path.exists() else None for name, path in paths.items()}
-    return found | {"record": utils.load_json(utils.HERE / "report_record.json")}
-
-
-def table(head, rows):
-    """A Markdown table as lines."""
-    return [f"| {' | '.join(map(str, line))} |" for line in (head, ["---"] * len(head), *rows)]
-
-
-def told(values, form=".3g"):
-    """Numbers in words: all of them, or the median of more than five."""
-    if len(values) > 5:
-        return f"median {statistics.median(values):{form}}"
-    return ", ".join(f"{value:{form}}" for value in values)
-
-
-def cell(side):
-    """One side of a claim for the table, such as **holds** (9 of 10: median 0.69); without verdict the count alone."""
-    if side is None:
-        return ""
-    counted = f"{side['k']} of {side['n']}: {told(side['values'])}"
-    return counted if side["verdict"] == "open" else f"**{side['verdict']}** ({counted})"
-
-
-def claim_rows(counted):
-    """The claims as rows of the table."""
-    rows = []
-    for claim in counted:
-        sides = [cell(claim[side]) for side in SIDES]
-        if claim["unit"] == claims.BUILT.words:
-            sides = ["differs" if claim["record"] else "implemented", "implemented"]
-        elif not any(sides):
-            sides = ["not tested"] * 2
-        rows.append([claim["says"], f"{claim['rule']} [{claim['unit']}]", claim["record"] or "", *sides])
+    """The rows of each study that lies in `folder`; those of dynamics have as `real` what real digits reach."""
+    paths = {name: folder / f"{name}.json" for name in STUDIES}
+    rows = {name: list(runs.load_rows(path).values()) for name, path in paths.items() if path.exists()}
+    if rows.get("dynamics"):
+        own = folder / "classifier.json"
+        path = own if own.exists() else repository(rows["dynamics"][0]["dataset"], own.name)
+        real = files.load(path, "real")["real"] if path.exists() else None
+        rows["dynamics"] = [row | {"real": real or {}} for row in rows["dynamics"]]
     return rows
 
 
-def agreement(counted, published):
-    """Lines that say where these counts have the same majority as the committed ones; both are lists of claims."""
-    known, lines, total = {claim["id"]: claim for claim in published}, [], 0
-    for claim in counted:
-        for side, words in SIDES.items():
-            old, new = known.get(claim["id"], {}).get(side), claim[side]
-            if old and new:
-                total += 1
-                if (2 * old["k"] > old["n"]) != (2 * new["k"] > new["n"]):
-                    here, there = (f"{of['k']} of {of['n']}" for of in (new, old))
-                    lines.append(f"{claim['id']}, {words}: true of {here} here, of {there} in the committed results")
-    return [f"{total - len(lines)} of {total} counts have the same majority as the committed ones", *lines]
-
-
-def chance(counted):
-    """What the verdicts are worth, as a sentence."""
-    count = sum(claim[side] is not None for claim in counted for side in SIDES)
-    return (
-        "With fewer than five units no count is a verdict. 5 of 5 clears one half by Wilson's interval (from 0.57), "
-        f"not by the exact one (from 0.48), and among {count} counts a few verdicts may be due to chance."
-    )
-
-
-def dynamics(results):
-    """The end of every run of dynamics.py."""
-    rows = []
-    for name, run in results["dynamics"]["runs"].items():
-        recipe, arch, seed = name.split("_")
-        last = run["last_epoch"]
-        rows.append([SIDES[recipe], arch, seed.removeprefix("seed"), run["epochs"], f"{last['d_loss']:.2f}"])
-        rows[-1] += [f"{last['g_loss']:.2f}", f"{100 * last['d_accuracy']:.0f} %"]
-        if not run["quality"]:  # of --evaluate-every 0
-            rows[-1] += [""] * 7
-            continue
-        end = run["quality"][-1]
-        norms = [end["g_gradients"][loss]["norm"] for loss in ("non-saturating", "minimax")]
-        norms.append(end["g_gradients"]["non-saturating"]["coherence"])
-        rows[-1] += [f"{norm:.2f}" for norm in norms]
-        rows[-1] += [f"{end['frechet_distance']:.1f}", f"{100 * end['confident_share']:.0f} %"]
-        shares = run.get("precision_recall", {})
-        rows[-1] += [f"{shares[what]:.2f}" if shares else "" for what in ("precision", "recall")]
-    head = ["recipe", "D", "seed", "epochs", "D loss", "G loss", "accuracy of D", "gradient norm, G's loss"]
-    head += ["... equation (7)", "its coherence, G's loss", "Fréchet distance", "confident", "precision", "recall"]
-    lines = table(head, rows)
-    if record := results["dynamics"].get("record"):
-        within = ", ".join(
-            f"{run.removeprefix('published_balanced_')} {of['d_loss']} and {of['g_loss']}"
-            for run, of in record["within_each_run"].items()
-        )
-        lines += [
-            "",
-            f"Of the {record['losses']} losses of D and of G that the report's author printed, "
-            f"{record['within']['d_loss']} and {record['within']['g_loss']} lie within the band of "
-            f"{100 * record['band']:.0f} % of the single batches of figure 4's runs as published; within that of each "
-            f"run by itself: {within}.",
-            "",
-            *table(
-                ["mean over the first ten epochs, where the author printed", "D loss", "G loss"],
-                [
-                    [name, *(f"{of[column]:.3f}" for column in ("d_loss", "g_loss"))]
-                    for name, of in {"the report's run": record["first"], **record["first_of_each_run"]}.items()
-                ],
-            ),
-        ]
-    return lines + [""] + correlations(results)
-
-
-def correlations(results):
-    """Spearman's correlation of the losses' distance from log 2 and the Fréchet distance, within runs."""
-    rows = []
-    for side, words in SIDES.items():
-        for arch in ("initial", "balanced"):
-            if runs := list(claims.runs_of(results, side, arch).values()):
-                found = [[claims.losses_and_quality(run, changes) for run in runs] for changes in (False, True)]
-                rows.append([words, arch, len(runs[0]["quality"]), *(told(values, "+.3f") for values in found)])
-    return [
-        "Rank correlation (Spearman) of the losses' distance from log 2 with the Fréchet distance over the evaluations "
-        "of a run; +1: the nearer to log 2, the better. Both change with the epochs; their changes from one evaluation "
-        "to the next are without this trend. Neither shows that one causes the other.",
-        "",
-        *table(["recipe", "D", "evaluations", "every run's", "... of the changes"], rows),
-    ]
-
-
-def quality(results):
-    """What evaluate.py found for every generator, and below each for real digits in its place."""
-    rows = []
-    for name, entry in results["evaluate"].items():
-        low, high = entry["frechet_distance_interval"]
-        distance, floor = f"{entry['frechet_distance']:.1f} ({low:.1f} to {high:.1f})", f"{entry['floor']:.1f}"
-        found, digits = entry["precision_recall"] or {}, f"... {entry['floor_digits']:,} training digits"
-        for label, first, figures, kind in (
-            (f"{entry['samples']:,} samples of {name}", distance, entry, "samples"),
-            (digits, floor, entry["test_digits"], "training_digits"),
-        ):
-            shares = [f"{found[kind][what]:.2f}" if found else "-" for what in ("precision", "recall")]
-            rows.append([label, first, f"{figures['score']:.2f}", f"{100 * figures['confident_share']:.0f} %", *shares])
-            rows[-1].append(", ".join(map(str, figures["histogram"])))
-    head = ["", "Fréchet distance", "score", "confident", "precision", "recall", "confident, 0 to 9"]
-    told = "Score, confident and 0 to 9 of real digits are those of the test digits. One training run each"
-    told += "; five of best_lr are under *What improves the samples*." if "best_lr" in results["evaluate"] else "."
-    return [*table(head, rows), "", told]
-
-
-def latent_rates(results):
-    """The rates of figures 6 to 8 over the generators."""
-    found = results["latent_rates"]["generators"]
-    own = {side: [e["classifiers"]["cnn"] for e in found.values() if e["recipe"] == side] for side in SIDES}
-
-    def summary(values):
-        if len(values) < 3:
-            return told(values, ".2f")
-        low, high = metrics.t_interval(values)
-        return f"{statistics.mean(values):.2f} ({max(0, low):.2f} to {min(1, high):.2f})"
-
-    rows = [[label, *(summary([rate(of) for of in own[side]]) for side in SIDES)] for label, rate in study.ROWS]
-    for path, label in ("line", "7 to 6, straight line: path length over distance"), ("fade", "... cross-fade"):
-        rows.append([label])
-        rows[-1] += [told([of["paths"][path]["length_over_distance"] for of in own[side]]) for side in SIDES]
-    head = [f"{words}, {len(own[side])} generator{'s' * (len(own[side]) != 1)}" for side, words in SIDES.items()]
-    lines = table(["share, as the CNN classifies: mean (95 % t interval) of three or more, else all", *head], rows)
-    for name, entry in found.items():
-        if "without_rates" in entry:
-            lines += ["", f"{name} has no rates: {entry['without_rates']}"]
-    return lines
-
-
-def factors(results):
-    """What every factor of the study of D does, and how the losses' distance from log 2 goes with quality."""
-    config, columns, level = results["overpowering"]["config"], overpowering.QUANTITIES, overpowering.LEVEL
-    seeds = list(range(config["seed"], config["seed"] + config["seeds"]))
-    effects = overpowering.effects_of(results["overpowering"]["runs"], seeds)
-    rows = [
-        [words, *(overpowering.tell(effects[name].get(factor), log) for name, (_, log) in columns.items())]
-        for factor, (words, *_) in overpowering.FACTORS.items()
-    ]
-    lines = [
-        f"Intervals: Student's t over {config['seeds']} seeds, {100 * level:.2f} %, that is 95 % corrected for "
-        f"{0.05 / (1 - level):.0f} factors.",
-        "",
-    ]
-    lines += table(["changed, all else equal", *(label for label, _ in columns.values())], rows)
-    for where, of in results["overpowering"]["correlations"].items():
-        lines += ["", f"Rank correlation of the losses' distance from log 2 with the Fréchet distance {where}: "]
-        lines[-1] += f"{overpowering.tell(of)}, each over {of['n']} values."
-    return lines
-
-
-def recipes(results):
-    """The recipes at equal epochs on held-out digits; the final one and the report's to their end on test digits."""
-    lines = []
-    if found := results["recipes"].get("changes"):
-        rows = []
-        for entry in found["changes"].values():
-            values = entry["at_end"]["frechet_distance"]
-            distances = ", ".join(f"{value:.1f}" for value in values["seeds"])
-            rows.append([entry["what"], f"{values['median']:.1f}", distances])
-        digits = f"{found['held_out']:,} held-out digits"
-        what = f"Fréchet distance from {digits} after {found['config']['epochs']} epochs, median"
-        head = ["recipe", what, "every seed"]
-        lines += [*table(head, rows), ""]
-    if found := results["recipes"].get("final"):
-        others = recipe_study.report_runs(results["dynamics"] or {"runs": {}})
-        ends = {
-            recipe_study.REPORT[recipe][0]: [(run["quality"], run["precision_recall"]) for run in of]
-            for recipe, of in others.items()
-            if of
-        }
-        ends[found["what"]] = [(run["quality"], run["end"]) for run in found["runs"].values()]
-        rows = []
-        for what, of in ends.items():
-            values = [[quality[-1]["frechet_distance"], end["precision"], end["recall"]] for quality, end in of]
-            distance, *others = (f"{statistics.median(column):.2f}" for column in zip(*values, strict=True))
-            rows.append([what, len(of), distance, "", "", *others])
-        rows[-1][3:5] = (f"{found['median'][name]:.2f}" for name in ("frechet_distance", "distance_from_half"))
-        floor = [f"{found['floor'][name]:.2f}" for name in ("training_from_test", "half_from_half")]
-        rows.append(["real digits: training digits; the other half", "", "", *floor, "", ""])
-        head = ["recipe (medians)", "seeds", "Fréchet distance to the test digits, 5,000 samples"]
-        head += [f"{found['floor']['digits']:,} samples", "to a random half of them, half as many samples"]
-        head += ["precision", "recall"]
-        lines += table(head, rows)
-    return lines
-
-
-def speed(results):
-    """A training step, from the usual script to train.py, one change a line."""
-    found = results["benchmark"]
-    cells = {(row["arch"], row["threads"], row["rung"]): row for row in found["rows"]}
-    columns = list(dict.fromkeys(key[:2] for key in cells))
-    rows = []
-    for rung in dict.fromkeys(key[2] for key in cells):
-        values = [cells[(*column, rung)] for column in columns]
-        rows.append([rung, *(f"{row['milliseconds']:.1f} ({row['times_the_usual']:.2f})" for row in values)])
-        rows[-1].append("" if values[0]["peak_mib"] is None else f"{values[0]['peak_mib']:.0f}")
-    head = [f"{arch} D, {threads} thread{'s' * (threads > 1)}" for arch, threads in columns]
-    where = found["provenance"]
-    told = "Milliseconds per step (in brackets: times as fast as the usual script, median over rounds); peak MiB of "
-    told += "the first column. Each line keeps the changes of the lines above, train.py's options apart. "
-    told += f"{where['processor']}, "
-    return [f"{told}torch {where['torch']}.", "", *table(["", *head, "peak MiB"], rows)]
-
-
-# Title, figures, script, what is drawn, the numbers and the result that they come from.
-SECTIONS = [
-    ("Figures 2 to 5: training dynamics", ["fig2_initial_losses", "fig3_initial_samples", "fig4_balanced_losses",
-     "fig5_progression"], "dynamics.py", "Losses and samples of the initial and the balanced discriminator, as "
-     "published and as written. Dots: the losses that the report's author printed.", dynamics, "dynamics"),
-    ("Sample quality", ["nearest_neighbours"], "evaluate.py", "Samples of each generator; the figure shows "
-     "some of the one in the repository, with their nearest training digits.", quality, "evaluate"),
-    ("Figures 6 to 8: the latent space", ["fig6_interpolation", "fig7_roof_to_6", "fig8_hybrid_to_6"],
-     "interpolate.py, arithmetic.py", "Strips of one generator, three for each kind, with the class of every image.",
-     None, "latent_rates"),
-    ("How often figures 6 to 8 come out", ["latent_rates"], "studies/latent_rates.py", "Rates of many strips and "
-     "sums: a dot for each generator, filled as the CNN classifies, hollow as the MLP does.", latent_rates,
-     "latent_rates"),
-    ("What makes the discriminator overpower the generator", ["overpowering", "overpowering_curves",
-     "losses_and_quality", "minimax"], "studies/overpowering.py", "First figure: every setting after its last epoch, a "
-     "dot a run, bar: mean; settings without dots were not run. Second: schemes, discriminators and eps over the "
-     "epochs, a line a run. Third: the Fréchet distance over the larger distance of the two losses from log 2. Fourth, "
-     "left: the gradient of both losses of G by D's logit, computed; right: their norms by G's weights in all "
-     "evaluations. The table has the mean change (with x: its factor) over all pairs of settings that differ in one "
-     "factor alone, and its interval.", factors, "overpowering"),
-    ("What improves the samples", ["recipes", "recipes_best"], "studies/recipes.py", "First figure: one change at a "
-     "time, at equal epochs. Second: one recipe and runs of the report, to their end, compared with the test digits.",
-     recipes, "recipes"),
-    ("Speed", [], "benchmark.py", "A training step.", speed, "benchmark"),
-]  # fmt: skip
-
-
-def write(counted, lines, results, figures, path):
-    """Write the report as Markdown; pictures are linked from `figures`, a path as seen from the report's folder."""
-    text = ["# Part 2: the report's statements about the GAN, counted", ""]
-    text += ["Made by `report.py` from the results beside it. " + claims.__doc__.split("\n\n", 1)[1].strip(), ""]
-    head = ["the report says", "rule [unit]", "the report's number", *SIDES.values()]
-    text += [*table(head, claim_rows(counted)), *(["", lines[0] + "."] if lines else []), "", chance(counted)]
-    for title, names, script, told, numbers, source in SECTIONS:
-        there = [name for name in names if (path.parent / figures / f"{name}.png").exists()]
-        if results[source] is None or (names and not there):
-            continue
-        text += ["", f"## {title}", ""]
-        for name in there:
-            text += [f"![{name}]({figures}/{name}.png)", ""]
-        try:
-            text += [f"{told} (`{script}`)", *(["", *numbers(results)] if numbers else [])]
-        except (IndexError, KeyError, TypeError, ValueError):
-            message = f"{path.parent / source}.json: not what {script} writes; run it again"
-            raise utils.InputError(message) from None
-    with utils.written_whole(path) as part:
-        part.write_text("\n".join(text) + "\n")
-
-
-def main(argv=None):
-    parser = utils.Parser("Count in how many runs the report's statements about the GAN are true.")
-    parser.add_argument("--dataset", choices=utils.TITLES, default="mnist", help="whose results")
-    parser.add_argument("--publish", action="store_true", help="write OUT_DIR/published.json as well")
-    utils.add_folder_options(parser)
-    args = parser.parse_args(argv)
-    results = load(args.out_dir)
-    if not any(results[name] for name in RESULTS):
-        raise utils.InputError(f"{args.out_dir}: no result of this part's scripts is here; run dynamics.py first")
-    counted = claims.count(results)
-    own = args.out_dir / "published.json"
-    repository = utils.subfolder(utils.RESULTS, args.dataset) / "published.json"
-    with utils.hold(args.out_dir):
-        if args.publish:
-            utils.save_json(own, {"claims": counted})
-        reference = own if own.exists() else repository
-        published = utils.load_json(reference, "claims")["claims"] if reference.exists() else []
-        lines = [] if args.publish else agreement(counted, published)  # with itself it says nothing
-        write(counted, lines, results, os.path.relpath(args.figures_dir, args.out_dir), args.out_dir / "report.md")
-        provenance = utils.provenance(torch.device("cpu"))
-        utils.save_json(args.out_dir / "claims.json", {"claims": counted, "provenance": provenance})
-    for claim in counted:
-        sides = [
-            f"{side}: {claim[side]['k']} of {claim[side]['n']} {claim[side]['verdict']}"
-            for side in SIDES
-            if claim[side]
-        ]
-        untested = claims.BUILT.words if claim["unit"] == claims.BUILT.words else "not tested"
-        print(f"{claim['says']}  [{'; '.join(sides) or untested}]")
-    print(*lines, args.out_dir / "report.md", sep="\n")
-
-
 if __name__ == "__main__":
-    utils.run(main)
+    title = "Part 2: what the report says about the GAN, counted"
+    utils.run(lambda: claims.main(title, TEXT, CLAIMS, CAPTIONS, load))

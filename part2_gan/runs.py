@@ -61,7 +61,8 @@ def study(name, plan, train, args, code):
         return list(load_rows(path).values())
     rank, world = 0, 1
     if dist.is_torchelastic_launched():
-        dist.init_process_group("gloo", timeout=timedelta(days=10))
+        if not dist.is_initialized():  # by an earlier study of this process
+            dist.init_process_group("gloo", timeout=timedelta(days=10))
         rank, world = dist.get_rank(), dist.get_world_size()
     if rank:
         path = path.with_suffix(f".rank{rank}.json")
@@ -93,7 +94,6 @@ def study(name, plan, train, args, code):
         if world > 1:
             parts = [None] * world
             dist.gather_object(rows, None if rank else parts)
-            dist.destroy_process_group()
             if rank:
                 return path.unlink(missing_ok=True)
             rows = {run: row for part in reversed(parts) for run, row in part.items()}

@@ -1,7 +1,7 @@
 """A stand-in for MNIST that needs no download: digits in the twenty fonts that matplotlib ships.
 
-Each digit is varied in slant, size, place, stroke weight and by an elastic field. The same call gives the same digits.
-They are not handwriting, and whatever is made from them says so.
+Each digit is varied in slant, size, place, stroke weight and by an elastic field; the same call gives the same digits.
+They are no handwriting, and whatever is made from them says so.
 """
 
 import functools
@@ -18,17 +18,16 @@ from matplotlib.patches import PathPatch
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
-FONT_FAMILIES = ("DejaVuSans", "DejaVuSansMono", "DejaVuSerif", "STIXGeneral")
-FONT_STYLES = {
+STYLES = {
     "DejaVuSans": ("", "-Bold", "-Oblique", "-BoldOblique"),
     "DejaVuSansMono": ("", "-Bold", "-Oblique", "-BoldOblique"),
     "DejaVuSerif": ("", "-Bold", "-Italic", "-BoldItalic"),
     "STIXGeneral": ("", "Bol", "Italic", "BolIta"),
 }
-FONTS = [family + style for family in FONT_FAMILIES for style in FONT_STYLES[family]]
+FONTS = [family + style for family, styles in STYLES.items() for style in styles]
 FONTS += ["cmr10", "cmb10", "cmss10", "cmtt10"]
 GLYPH_SIZE = 56  # glyphs are drawn at twice the size of the images, so that warping them does not blur them
-CHUNK = 10_000
+CHUNK = 10_000  # digits whose random numbers are drawn at a time
 IMAGE = 28
 
 
@@ -62,7 +61,7 @@ def digits(count, train=True):
     weights = torch.stack([-F.max_pool2d(-glyphs, 3, 1, 1), glyphs, F.max_pool2d(glyphs, 5, 1, 2)])
     source = torch.Generator().manual_seed(20_000 + train)
     images, labels = [], []
-    for start in range(0, count, CHUNK):  # of random numbers: a shorter set is the beginning of a longer one
+    for start in range(0, count, CHUNK):  # drawn whole, so that a shorter set is the beginning of a longer one
         label = torch.randint(10, (CHUNK,), generator=source)[: count - start]
         font = torch.randint(len(FONTS), (CHUNK,), generator=source)[: count - start]
         images.append(warp(weights[:, font, label].unsqueeze(2), source))
@@ -71,10 +70,7 @@ def digits(count, train=True):
 
 
 def warp(weights, source):
-    """Glyphs in three stroke weights (3, n, 1, 56, 56) in [0, 1] as images (n, 784) uint8, varied by `source`.
-
-    Draws the random numbers of a whole chunk.
-    """
+    """Glyphs in three stroke weights (3, n, 1, 56, 56) in [0, 1] as images (n, 784) uint8, varied by `source`."""
     thin, normal, thick = weights
     count = len(normal)
 

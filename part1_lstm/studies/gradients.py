@@ -1,13 +1,41 @@
-"""Does the gradient vanish? (being written: what studies/repetition.py needs)"""
+"""Does the gradient vanish? |dL/dh_t| over the steps t in LSTM and RNN, and what the LSTM's gates do.
+
+    python -m studies.gradients             # from the folder above: 15 networks, about 10 minutes
+    python -m studies.gradients --out-dir mine --train-length 5 --steps 25 --seeds 1        # a quick try
+    python -m studies.gradients --draw      # the figures from the rows that are there
+
+L is the cross entropy of one palindrome and dL/dh_t its total derivative, through everything that comes after h_t; |.|
+is the Euclidean norm over the hidden units. A curve is the mean of these norms over one batch of validation
+palindromes of 100 digits, at each t, in double precision and by the equations (lstm.py, rnn.py). Each network is
+measured before its first update and after training on 25 digits, whether it has learned them or not.
+
+Far from its training length a network may still hold the first digit and give it another name, so a row also has a
+renamed accuracy (see `renamed_accuracy`). By equation (5), c_T holds the share f_2 (.) ... (.) f_T of c_1 in each
+unit; a trained LSTM's row says how many units keep more than half. The digit may survive without them, if it is handed
+from unit to unit by way of h.
+
+Writes OUT_DIR/gradients.json and, in FIGURES_DIR, gradients.png and gates.png.
+"""
 
 import math
+import time
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 
+import dataset
+import runs
+import train
+import utils
 from cells import CELLS
+from studies import NETWORKS
 
 VANISHED = 1000  # the gradient has vanished if its norm at the last step is over so many times that at the first
+MEASURED = [("rnn", None), ("lstm", None), ("lstm", 4.0)]  # cells, and initial biases of the forget gate
+SHOWN = 25  # steps in gradients.png
+UNITS = 5  # in gates.png
 
 
 def equations_of(model, cell):
@@ -35,3 +63,158 @@ def gradient_curves(model, digits, targets):
 def last_over_first(curve):
     """The last of the values (time) over the first, a float; infinite where nothing is left at the first."""
     return (curve[-1] / curve[0]).item() if curve[0] > 0 else math.inf
+
+
+@torch.no_grad()
+def renamed_accuracy(model, digits, targets):
+    """The accuracy if each answer stands for the digit that it was most often given for; .1 is chance.
+
+    That digit is found on the first half of the rows, and the share is of the other: digits int64 (rows, time), targets
+    int64 (rows).
+    """
+    answers = torch.cat([model(part).argmax(dim=1) for part in digits.split(train.EVALUATION_BATCH)])
+    half = len(digits) // 2
+    meant = torch.stack([targets[:half][answers[:half] == answer].bincount(minlength=10) for answer in range(10)])
+    return (meant.argmax(dim=1)[answers[half:]] == targets[half:]).double().mean().item()
+
+
+@torch.no_grad()
+def gate_values(model, digits):
+    """The gates and cell states of lstm.LSTM, equations (2)-(5): digits int64 (rows, time) -> {"i", "f", "o", "c"}.
+
+    Each (rows, time, units). From the states that the model computes: a gate depends on x_t and h_(t-1) alone.
+    """
+    h, c = model.states(digits)
+    x, before = F.one_hot(digits, model.input_size).to(h.dtype), F.pad(h[:, :-1], (0, 0, 1, 0))  # h_0 = 0
+    i = torch.sigmoid(model.W_ix(x) + model.W_ih(before))
+    f = torch.sigmoid(model.W_fx(x) + model.W_fh(before))
+    o = torch.sigmoid(model.W_ox(x) + model.W_oh(before))
+    return {"i": i, "f": f, "o": o, "c": c}
+
+
+def units_keeping_half(f):
+    """How many units keep more than half of c_1 to the end, mean over the rows: forget gates (rows, time, units)."""
+    return (f[:, 1:].prod(dim=1) > 0.5).sum(1).double().mean().item()
+
+
+def units_that_differ(values):
+    """UNITS of the units, values (features, units): the one that varies most, then always the farthest from those."""
+    chosen = [values.std(dim=0).argmax().item()]
+    while len(chosen) < min(UNITS, values.shape[1]):
+        distances = torch.stack([(values - values[:, [unit]]).norm(dim=0) for unit in chosen]).amin(0)
+        chosen.append(distances.argmax().item())
+    return sorted(chosen, key=lambda unit: -values[:, unit].mean())
+
+
+def plan(args):
+    """The options of every row, {name: options}: each network and seed untrained and trained."""
+    jobs = {}
+    for cell, bias in MEASURED:
+        network = CELLS[cell].label + (f", forget bias {bias:g}" if bias is not None else "")
+        for seed in range(args.seed, args.seed + args.seeds):
+            options = train.options(cell=cell, forget_bias=bias, input_length=args.train_length, seed=seed)
+            for name, trained_on in (("untrained", None), ("trained", args.train_length)):
+                own = {"network": network, "trained_on": trained_on, "steps": args.steps}
+                jobs[f"{train.name_of(options)}_{name}"] = own | options
+    return jobs
+
+
+def run(args):
+    """Train a network, or leave it as it is, and measure it; returns the rest of its row."""
+    started, device = time.perf_counter(), utils.pick_device(args)
+    model = (train.train(args)[0] if args.trained_on else train.build(args)[0]).cpu()
+    equations = equations_of(model, args.cell)
+
+    def validation(length):
+        splits = dataset.load(length, args.total_len, args.train_portion, args.data_seed, args.seed)
+        return splits["validation"][0].long(), splits["validation"][1]
+
+    digits, targets = validation(args.steps)
+    curves = gradient_curves(equations, digits[: args.batch_size], targets[: args.batch_size])
+    ratios = {name: last_over_first(curve) for name, curve in curves.items()}
+    row = {
+        "validation_accuracy": train.evaluate(model, digits, targets)[1],
+        "renamed_accuracy": renamed_accuracy(model, digits, targets),
+        "last_over_first": {name: ratio if math.isfinite(ratio) else None for name, ratio in ratios.items()},
+        "curves": {name: [float(f"{value:.3g}") for value in curve.tolist()] for name, curve in curves.items()},
+    }
+    if args.trained_on and args.cell == "lstm":
+        digits, targets = validation(args.trained_on)
+        values = gate_values(equations, digits[: args.batch_size])
+        row["gates"] = {"validation_accuracy": train.evaluate(model, digits, targets)[1], "units": args.hidden_size}
+        row["gates"]["units_keeping_half"] = units_keeping_half(values["f"])
+        if args.forget_bias is None:  # for gates.png
+            values = {name: value[0].t() for name, value in values.items()}  # of one palindrome: (units, time)
+            units = units_that_differ(torch.cat([values[name] for name in "ifo"], dim=1).t())
+            row["gates"] |= {name: value[units].mul(1000).round().div(1000).tolist() for name, value in values.items()}
+            row["gates"] |= {"shown": units, "palindrome": [*digits[0].tolist(), targets[0].item()]}
+    return row | {"seconds": round(time.perf_counter() - started, 2), "code": train.CODE, **utils.provenance(device)}
+
+
+def draw_gradients(rows, path):
+    """The gradient over the last steps, relative to the last: median and range over the seeds, before and after."""
+    figure = Figure(figsize=(9, 4))
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    trained_on = next((row["trained_on"] for row in rows if row["trained_on"]), None)
+    for axes, length in zip(panels, (None, trained_on), strict=True):
+        for cell, bias in MEASURED:
+            group = [r for r in rows if (r["cell"], r["forget_bias"], r["trained_on"]) == (cell, bias, length)]
+            if not group:  # after a stop
+                continue
+            curves = np.array([row["curves"]["h"][-SHOWN:] for row in group])
+            curves = curves / curves[:, -1:]
+            back, (label, colour, _, line) = np.arange(curves.shape[1])[::-1], NETWORKS[cell, bias]
+            axes.fill_between(back, curves.min(0), curves.max(0), color=colour, alpha=0.15, linewidth=0)
+            axes.plot(back, np.median(curves, 0), line, color=colour, label=label)
+        axes.set(yscale="log", xlabel="digits back from the last one", xlim=(SHOWN, -0.5))
+        axes.set_title(f"after training on {length} digits" if length else "before training")
+    low, high = axes.get_ylim()
+    for axes in panels:
+        axes.axhspan(low, 1 / VANISHED, color="0.93", zorder=0)
+        axes.text(0.98, 0.05, "vanished", transform=axes.transAxes, ha="right")
+    axes.set_ylim(low, high)
+    panels[0].set_ylabel("gradient, relative to the last digit's")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    seeds, steps = len({row["seed"] for row in rows}), rows[0]["steps"]
+    utils.save_figure(figure, path, f"studies/gradients.py: {steps} digits read; median and range of {seeds} seeds")
+
+
+def draw_gates(row, path):
+    """Gates and cell state of a few units, over one palindrome."""
+    gates, figure = row["gates"], Figure(figsize=(9, 4.8))
+    titles = ("input gate: takes in", "forget gate: keeps", "output gate: shows", "cell state: holds")
+    for axes, name, title in zip(figure.subplots(2, 2).flat, "ifoc", titles, strict=True):
+        state = name == "c"
+        top = np.abs(gates[name]).max() if state else 1
+        scale = {"vmin": -top if state else 0, "vmax": top, "cmap": "RdBu_r" if state else "cividis"}
+        bar = figure.colorbar(axes.imshow(gates[name], aspect="auto", **scale), ax=axes)
+        if not state:
+            bar.set_ticks([0, 1], labels=["closed", "open"])
+        axes.set(title=title, ylabel="unit" if name in "io" else "", xlabel="digit read" if name in "oc" else "")
+        axes.grid(False)
+        axes.set_xticks(range(row["trained_on"]), gates["palindrome"][:-1], fontsize=8)
+        axes.set_yticks(range(len(gates["shown"])), gates["shown"])
+    foot = f"LSTM trained on {row['trained_on']} digits, seed {row['seed']}; units that differ"
+    utils.save_figure(figure, path, f"studies/gradients.py: {foot}; one palindrome")
+
+
+def main(argv=None):
+    """Run from the command line: train and measure what is missing, then draw."""
+    parser = utils.Parser("Measure the gradient over the steps of a sequence, in LSTM and RNN.")
+    length = utils.number(int, low=2, high=dataset.MAX_INPUT_LENGTH)
+    parser.add_argument("--train-length", type=length, default=25, help="digits to train on")
+    parser.add_argument("--steps", type=length, default=100, help="digits read for the measurement")
+    runs.add_options(parser, seeds=5)
+    utils.add_options(parser, threads=1)
+    args = parser.parse_args(argv)
+    if rows := runs.study("gradients", plan(args), run, args, train.CODE):
+        with utils.style():
+            draw_gradients(rows, args.figures_dir / "gradients.png")
+            if shown := [row for row in rows if "palindrome" in row.get("gates", {})]:
+                draw_gates(shown[0], args.figures_dir / "gates.png")
+            else:
+                print(f"{args.figures_dir / 'gates.png'}: left as it is, the rows hold no gates")
+
+
+if __name__ == "__main__":
+    utils.run(main)

@@ -1,134 +1,151 @@
-"""The studies that are sweeps: protocols, long_inputs and repetition."""
+"""What the studies measure, by hand: gradients, gates, renamed accuracy, repetition, three digits, the benchmark."""
 
-import json
-from unittest import mock
+import argparse
 
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import contents, train_usually
 
-import compare
+import benchmark
 import dataset
-import sweep
+import files
 import train
-import utils
+from lstm import LSTM
 from rnn import VanillaRNN
-from run_folder import settings
-from studies import gradients, long_inputs, protocols, repetition
-
-TINY = ["--hidden-size", "4", "--total-len", "60", "--batch-size", "32", "--epochs", "2", "--workers", "1"]
+from studies import gradients, repetition, three_digits
 
 
-def run_of(run_args):
-    return sweep.folder_of(run_args), settings(run_args)
+def digits_of(rows, time):
+    return torch.randint(10, (rows, time), generator=torch.Generator().manual_seed(1))
 
 
-def test_the_studies_share_runs_with_figure_1():
-    """And no two different runs have one folder."""
-    figure1 = [run_of(run_args) for _, run_args in compare.plan(compare.parse_args([]))]
-    planned = list(map(run_of, protocols.plan(protocols.parse_args([]))))
-    planned += list(map(run_of, long_inputs.plan(long_inputs.parse_args([]))))
-    assert len(planned) == 7 * 45 + (4 + 4 + 5) * 5
-    assert len({folder for folder, _ in planned}) == len(planned)
-    assert sum(run not in planned for run in figure1) == 45  # the LSTM as published alone
+def run_of(study, changes=(), **options):
+    """The row of the last run in a study's plan that has `options`, with `changes` that keep it small."""
+    args = argparse.Namespace(device="cpu", threads=1, seed=0, seeds=1, forget_biases=[], **options)
+    return study.run(argparse.Namespace(**vars(args) | [*study.plan(args).values()][-1] | dict(changes)))
 
 
-def test_protocols(tmp_path, monkeypatch):
-    places = ["--out-dir", str(tmp_path), "--figures-dir", str(tmp_path)]
-    options = [*TINY, *places, "--lengths", "3", "5", "--seeds", "1", "--updates", "100"]
-    with mock.patch.object(compare, "plot"):
-        compare.main(options)
-    started, real = [], train.train
-
-    def counted(run_args, **keywords):
-        started.append(train.run_name(run_args))
-        return real(run_args, **keywords)
-
-    monkeypatch.setattr(train, "train", counted)
-    protocols.main(options)
-    found = json.loads((tmp_path / "protocols.json").read_text())
-    assert len(started) == len(set(started)) == (7 - 3) * 2  # three series are figure 1's
-    groups = [tuple(row[key] for key in protocols.KEYS) for row in found["summary"]]
-    assert len(groups) == len(set(groups)) == len(found["runs"]) == 7 * 2
-    assert {(run["protocol"], run["updates"]) for run in found["runs"] if run["protocol"] == "fresh"} == {
-        ("fresh", 100)
-    }
-    for name in "protocols", "updates_to_99":
-        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-        assert (tmp_path / f"{name}.png").stat().st_size < 400_000
-
-
-def test_long_inputs(tmp_path):
-    options = ["--lengths", "5", "--far-lengths", "5", "6", "--farthest-lengths", "7", "--far-epochs", "1"]
-    options += ["--seeds", "2", "--forget-biases", "1", "3"]
-    long_inputs.main([*TINY, *options, "--out-dir", str(tmp_path), "--figures-dir", str(tmp_path)])
-    found = json.loads((tmp_path / "long_inputs.json").read_text())
-    assert [row["input_length"] for row in found["summary"]] == [5, 6, 5, 6, 5, 6, 7, 5, 6, 7]
-    assert {row["forget_bias"] for row in found["summary"]} == {None, 1.0, 3.0}
-    assert {row["runs"] for row in found["summary"]} == {2}
-    assert {(run["input_length"], run["epochs"]) for run in found["runs"]} == {(5, 2), (6, 1), (7, 1)}
-    assert (tmp_path / "long_inputs.png").read_bytes().startswith(b"\x89PNG")
-
-
-REPETITION = ["--lengths", "7", "--sizes", "500", "0", "--seeds", "1", "--updates", "10", "--every", "2"]
-REPETITION += ["--hidden-size", "4", "--batch-size", "32", "--workers", "1"]
-
-
-def test_repetition(tmp_path, monkeypatch):
-    """Every run, its gradient after the fifth evaluation, the figure; a second call trains only what is missing."""
-    places = ["--out-dir", str(tmp_path), "--figures-dir", str(tmp_path)]
-    repetition.main([*REPETITION, *places])
-    found = utils.load_json(tmp_path / "repetition.json", "config", "provenance", "summary", "runs")
-    groups = [(cell, 7, size) for cell in ("lstm", "rnn") for size in (500, 0)]
-    assert [(row["cell"], row["input_length"], row["size"]) for row in found["summary"]] == groups
-    assert [(run["cell"], run["input_length"], run["size"]) for run in found["runs"]] == groups
-    assert all([updates for updates, _ in run["gradients"]] == [10] for run in found["runs"])
-    assert str(tmp_path) not in (tmp_path / "repetition.json").read_text()
-    assert (tmp_path / "repetition.png").read_bytes().startswith(b"\x89PNG")
-
-    (tmp_path / "repetition" / "rnn_T7_500_seed0.json").unlink()
-    monkeypatch.setattr(repetition, "draw", lambda *_: None)
-    with mock.patch.object(train, "train_epoch", wraps=train.train_epoch) as trained:
-        repetition.main([*REPETITION, *places])
-    assert trained.call_count == 5
-    assert utils.load_json(tmp_path / "repetition.json")["runs"] == found["runs"]
-    with pytest.raises(utils.InputError, match="6001: with 4000 more that is over the 10000 palindromes of 8 digits"):
-        repetition.main([*REPETITION, *places, "--sizes", "6001"])
-
-
-def test_repetition_by_hand(tmp_path):
-    """A run on fresh batches, compared with the usual loop over batches."""
-    args = repetition.parse_args([*REPETITION, "--sizes", "0", "--out-dir", str(tmp_path), "--optimizer", "adam"])
-    job = next(job for job in repetition.plan(args) if job.cell == "rnn")
-    (tmp_path / "repetition").mkdir()
-    result = repetition.train_one(job)
+@pytest.mark.parametrize("cell", [LSTM, VanillaRNN])
+def test_gradients_equal_finite_differences(cell):
+    """The loss as a function of h_t, read on from there by the cell, shaken one number at a time."""
     torch.manual_seed(0)
-    model = VanillaRNN(hidden_size=4)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    shuffle, losses = torch.Generator().manual_seed(0), []
-    for _ in range(5):
-        digits, targets = dataset.draw(7, 64, shuffle)
-        for rows in slice(0, 32), slice(32, 64):
-            loss = F.cross_entropy(model(digits[rows].long()), targets[rows])
-            losses.append(loss.item())
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 10)
-            optimizer.step()
-    assert [row[1] for row in result["history"]] == pytest.approx([sum(losses[i : i + 2]) / 2 for i in range(0, 10, 2)])
-    digits, targets = (part[: repetition.TEST] for part in dataset.load(7, 4000, 0.5, 42, 0)["test"])
+    model, digits, targets = cell(hidden_size=4).double(), digits_of(3, 5), torch.arange(3)
+    curve = gradients.gradient_curves(model, digits, targets)["h"]
+    for t, states in enumerate(model.steps(digits)):
+        squares = 0
+        for unit in 1e-6 * torch.eye(4, dtype=torch.float64):
+            losses = []
+            for shaken in unit, -unit:
+                h, *c = states if cell is LSTM else (states,)
+                h = h + shaken
+                for x in F.one_hot(digits[:, t + 1 :], 10).double().unbind(1):
+                    h, *c = model.cell(x, h, *c) if cell is LSTM else (model.cell(x, h),)
+                losses.append(F.cross_entropy(model.W_ph(h), targets, reduction="none"))
+            squares += ((losses[0] - losses[1]) / 2e-6) ** 2
+        assert curve[t].item() == pytest.approx(squares.sqrt().mean().item(), rel=1e-4)
+    assert gradients.last_over_first(0 * curve) == float("inf")  # nothing is left
+
+
+def test_gates_are_those_of_the_cell():
+    """With them equations (5) and (6) give the states of lstm.py; the share of c_1 that is left is their product."""
+    torch.manual_seed(0)
+    model, digits = LSTM(hidden_size=6).double(), digits_of(4, 9)
+    values, (h, c) = gradients.gate_values(model, digits), model.states(digits)
+    before, c_before = (F.pad(states[:, :-1], (0, 0, 1, 0)) for states in (h, c))
+    g = torch.tanh(model.W_gx(F.one_hot(digits, 10).double()) + model.W_gh(before))
+    torch.testing.assert_close(values["c"], g * values["i"] + c_before * values["f"])
+    torch.testing.assert_close(h, c.tanh() * values["o"])
+    biases = torch.tensor([0.0, 1.0, 2.0, 5.0, 9.0, 9.0])
+    with torch.no_grad():
+        model.W_fx.weight.zero_(), model.W_fh.weight.zero_(), model.W_fx.bias.copy_(biases)
+    f = gradients.gate_values(model, digits)["f"]
+    assert gradients.units_keeping_half(f) == (biases.sigmoid() ** 8 > 0.5).sum() == 3
+
+
+def test_renamed_accuracy_sees_a_digit_under_another_name():
+    digits = digits_of(4000, 5)
+    for answer, expected in ((lambda part: part[:, 0] + 3), 1), ((lambda part: part[:, 1]), 0.1):
+        accuracy = gradients.renamed_accuracy(lambda part, a=answer: F.one_hot(a(part) % 10, 10), digits, digits[:, 0])
+        assert accuracy == pytest.approx(expected, abs=0.03)
+
+
+def test_gradients_before_and_after_training(tmp_path):
+    """An untrained network is that which training begins with; both figures are drawn."""
+    options = ["--train-length", "3", "--steps", "8", "--seeds", "1", "--workers", "1", "--out-dir", str(tmp_path)]
+    gradients.main(options)
+    assert sorted(path.name for path in contents(tmp_path)) == ["gates.png", "gradients.json", "gradients.png"]
+    rows = files.load(tmp_path / "gradients.json")["rows"].values()
+    assert len({(row["network"], row["trained_on"]) for row in rows}) == len(rows) == 3 * 2
+    digits, targets = (part[:128].long() for part in dataset.load(8)["validation"])
+    for row in rows:
+        assert [len(curve) for curve in row["curves"].values()] == [8] * (1 if row["cell"] == "rnn" else 2)
+        untrained = gradients.equations_of(train.build(argparse.Namespace(**row))[0], row["cell"])
+        curve = gradients.gradient_curves(untrained, digits, targets)["h"]
+        assert (row["curves"]["h"] == pytest.approx(curve.tolist(), rel=0.01)) == (row["trained_on"] is None)
+
+
+def test_repetition_by_hand():
+    """A run on fresh batches, compared with the usual loop over batches: its accuracies, its gradient at the end."""
+    small = {"hidden_size": 4, "batch_size": 32, "cell": "rnn"}
+    row = run_of(repetition, small, lengths=[7], sizes=[0], updates=200)
+    torch.manual_seed(0)
+    model, shuffle = VanillaRNN(hidden_size=4), torch.Generator().manual_seed(0)
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3)
+    for _ in range(2):
+        digits, targets = dataset.draw(7, 3200, shuffle)
+        right = train_usually(model, optimizer, digits, targets, torch.arange(3200).split(32))
+    digits, targets = (part[:2000] for part in dataset.load(7, 4000, 0.5)["test"])
     accuracy = (model(digits.long()).argmax(1) == targets).double().mean().item()
-    assert result["history"][-1][3] == pytest.approx(accuracy, abs=2e-3)
+    assert (row["train_accuracy"], row["accuracy"]) == (round(right / 3200, 4), pytest.approx(accuracy, abs=2e-3))
     curve = gradients.gradient_curves(model.double(), digits[:32].long(), targets[:32])["h"]
-    assert result["gradients"] == [[10, pytest.approx((curve[-1] / curve[0]).item(), rel=1e-3)]]
+    assert row["gradients"] == [[200, pytest.approx((curve[-1] / curve[0]).item(), rel=1e-3)]]
+    assert row["updates_to_99"] is None
 
 
-def test_summary_of_repetition():
-    """A run that failed with its gradient gone, one that failed otherwise, and one that reached 99 %."""
-    common = {"cell": "rnn", "input_length": 15, "size": 8000}
-    ends = [(None, [[10, 2.0], [20, None]]), (None, [[20, 999.0]]), (300, [[300, 1001.0]])]
-    runs = [common | {"updates_to_99": reached, "gradients": ratios} for reached, ratios in ends]
-    (row,) = repetition.summarise(runs)
-    assert row["vanished"] == {"failed": 1, "reached": 1}
-    assert (row["runs"], row["reached"], row["median_updates_to_99"]) == (3, 1, None)
-    assert row["updates_to_99"] == [300, None, None]
+def test_repeated_palindromes_come_equally_often_until_99_percent(monkeypatch):
+    seen, accuracies = [], iter([0.5, 0.9899, 0.9901])
+    monkeypatch.setattr(train, "train_epoch", lambda *args: seen.append(args[4]) or (1.0, 0.5, 1.0))
+    monkeypatch.setattr(train, "evaluate", lambda *_: (1.0, next(accuracies)))
+    row = run_of(repetition, {"hidden_size": 4, "batch_size": 32}, lengths=[7], sizes=[500], updates=1000)
+    assert [len(rows) for rows in seen] == [3200] * 3
+    assert all(sorted(epoch.tolist()) == list(range(500)) for epoch in torch.cat(seen)[:9500].split(500))
+    assert (row["updates_to_99"], row["accuracy"]) == (300, 0.9901)
+    assert [updates for updates, _ in row["gradients"]] == [300]
+
+
+@pytest.mark.parametrize("batch_size", [three_digits.WHOLE, three_digits.SMALL])
+def test_three_digits_holds_out_every_palindrome_once(monkeypatch, batch_size):
+    """Every batch of an epoch is met once, no held-out row ever; both accuracies are over all folds."""
+    digits, targets = three_digits.palindromes()
+    assert targets.tolist() == digits[:, 0].tolist()
+    seen, met = [], []
+
+    def evaluate(_, digits, targets):
+        met.append(set(map(tuple, digits.tolist())))
+        held_out = len(met) % 2  # the other one is of the rows that it was trained on
+        return 1.0, held_out * (0.9899 if len(met) % 40 <= 20 else 0.9901)
+
+    monkeypatch.setattr(train, "train_epoch", lambda *args: seen.append(args[4]))
+    monkeypatch.setattr(train, "evaluate", evaluate)
+    row = run_of(three_digits, {"hidden_size": 4, "batch_size": batch_size}, updates=100)
+    folds = met[::40]
+    assert sorted(palindrome for fold in folds for palindrome in fold) == [
+        (a, b, b) for a in range(10) for b in range(10)
+    ]
+    for n, fold in enumerate(folds):
+        rows = torch.cat(seen[20 * n : 20 * n + 20])
+        assert len(rows) == 100 * batch_size
+        for epoch in rows.split(80):
+            assert len(set(epoch.tolist())) == 80
+            assert not fold & set(map(tuple, digits[epoch].tolist()))
+    assert row["curve"] == [0.9899] * 10 + [0.9901] * 10
+    assert (row["updates_to_99"], row["accuracy_at_100"], row["train_curve"]) == (55, 0.9901, [0] * 20)
+
+
+def test_benchmark_measures_every_variant(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark.shutil, "which", lambda _: None)  # compiling takes half a minute
+    benchmark.main(["--lengths", "2", "--rounds", "1", "--threads", "1", "--device", "cpu", "--out-dir", str(tmp_path)])
+    rows = files.load(tmp_path / "benchmark.json")["rows"].values()
+    assert [row["variant"] for row in rows] == ["equations", "fast", "nn.LSTM", "products"]
+    assert (tmp_path / "lstm_speed.png").read_bytes().startswith(b"\x89PNG")

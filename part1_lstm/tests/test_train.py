@@ -1,341 +1,131 @@
-"""One run: the update, the accuracy, seeds, resuming, learning, pictures."""
+"""One run: its update, loss and accuracy by hand, early stopping, seeds, names, and that it learns."""
 
-import copy
-import itertools
-import json
+import argparse
 import math
-from unittest import mock
 
 import pytest
 import torch
-import torch.nn.functional as F
+from conftest import train_usually
 
+import cells
+import compare
 import dataset
-import plots
 import train
-import utils
 
-TINY = ["--input-length", "5", "--hidden-size", "8", "--total-len", "300", "--batch-size", "64", "--stop-at", "2"]
-
-
-def args_of(folder, *options):
-    return train.parse_args([*TINY, "--out-dir", str(folder), *options])
+TINY = {"input_length": 5, "hidden_size": 8, "total_len": 300, "batch_size": 64, "stop_at": 2}
 
 
-def run_of(folder, *options, **keywords):
-    return train.train(args_of(folder, *options), progress=False, **keywords)
+def args_of(**own):
+    return argparse.Namespace(**train.options(**own), device="cpu", threads=1, resume=False)
 
 
-def stop_in_epoch(epoch, folder, *options):
-    """Start a run and interrupt it at the end of an epoch, before its checkpoint."""
-    real, calls = train.evaluate, itertools.count(1)
-
-    def evaluate(*arguments):
-        if next(calls) == epoch:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    with mock.patch.object(train, "evaluate", evaluate), pytest.raises(KeyboardInterrupt):
-        run_of(folder, *options)
+def loss_and_right(model, digits, targets):
+    """By hand: the mean of -log softmax, and how many answers are right."""
+    logits = model(digits.long())
+    logarithms = logits - logits.exp().sum(1, keepdim=True).log()
+    loss = -sum(logarithms[row, target] for row, target in enumerate(targets.tolist())) / len(targets)
+    return loss, sum(row.argmax().item() == target for row, target in zip(logits, targets.tolist(), strict=True))
 
 
-def state_of(folder):
-    return utils.load_tensors(next(folder.rglob("checkpoint.pt")))
+@pytest.mark.parametrize("cell", cells.CELLS)
+@pytest.mark.parametrize("clip", [0.1, 100])
+def test_updates_and_evaluation_by_hand(monkeypatch, cell, clip):
+    """An epoch of three batches, the last one smaller: clipping and RMSprop as written down, one after the other.
 
-
-def history_of(folder):
-    """history.pt as a dictionary of columns."""
-    history = utils.load_tensors(next(folder.rglob("history.pt")), "columns", "rows")
-    return dict(zip(history["columns"], history["rows"].T.tolist(), strict=True))
-
-
-def same(a, b):
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
-
-
-def small_problem(rows=300):
+    Here by the equations, there by the fast form, both in double precision. Then every row is evaluated once.
+    """
     torch.manual_seed(0)
-    model = train.CELLS["lstm"].fast(hidden_size=8)
-    return model, *dataset.load(6, 1000)["train"], torch.randperm(800)[:rows]
+    model, by_hand = (kind(hidden_size=8).double() for kind in (cells.CELLS[cell].fast, cells.CELLS[cell].equations))
+    model.W_ph.weight.data *= 20  # far from uniform, where softmax twice and softmax once differ most
+    by_hand.load_state_dict(model.state_dict())
+    (digits, targets), order = dataset.load(6, 300)["train"], torch.randperm(240)
+    optimizer = train.OPTIMIZERS["rmsprop"](model.parameters(), lr=0.01)
+    found = train.train_epoch(model, optimizer, digits, targets, order, 100, clip)
+    squares, losses, right, norms = [0] * 20, 0, 0, []
+    for rows in order[:100], order[100:200], order[200:]:
+        loss, count = loss_and_right(by_hand, digits[rows], targets[rows])
+        losses, right = losses + loss.item() * len(rows), right + count
+        gradients = torch.autograd.grad(loss, list(by_hand.parameters()))
+        norms.append(math.sqrt(sum((gradient**2).sum().item() for gradient in gradients)))
+        with torch.no_grad():
+            for n, (parameter, gradient) in enumerate(zip(by_hand.parameters(), gradients, strict=True)):
+                gradient = gradient * min(1, clip / norms[-1])
+                squares[n] = 0.99 * squares[n] + 0.01 * gradient**2
+                parameter -= 0.01 * gradient / (squares[n].sqrt() + 1e-8)
+    assert found == pytest.approx((losses / 240, right / 240, sum(norms) / 3), rel=1e-5)
+    assert 0.1 < min(norms) < max(norms) < 100
+    for ours, theirs in zip(model.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    loss, right = loss_and_right(by_hand, digits, targets)
+    monkeypatch.setattr(train, "EVALUATION_BATCH", 100)
+    assert train.evaluate(model, digits, targets) == pytest.approx((loss.item(), right / 240), rel=1e-4)
+    assert 0 < right < 240
 
 
-def vector(model):
-    return torch.nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+def test_fresh_palindromes_by_hand():
+    """Each batch drawn anew; the accuracy is the mean of the last 100, each before its update; no early stopping."""
+    args = args_of(**TINY | {"palindromes": "fresh", "batch_size": 32, "lr": 0.01, "stop_at": 0.2, "epochs": 2})
+    trained, history, row = train.train(args)
+    model = train.build(args)[0]
+    optimizer, generator = torch.optim.RMSprop(model.parameters(), lr=0.01), torch.Generator().manual_seed(0)
+    for _ in range(2):
+        digits, targets = dataset.draw(5, 100 * 32, generator)
+        batches = torch.randperm(100 * 32, generator=generator).view(100, 32)
+        right = train_usually(model, optimizer, digits, targets, batches)
+    assert row["accuracy"] == pytest.approx(right / 3200)
+    assert min(history[0]["val_accuracy"], row["accuracy"]) > 0.2  # reached in the first epoch, without a stop
+    assert ([entry["updates"] for entry in history], row["updates"], row["reached"]) == ([100, 200], 200, True)
+    assert all(map(torch.equal, model.parameters(), trained.parameters()))
 
 
-@pytest.mark.parametrize("clip", [1e-3, 1e3])
-def test_gradient_is_clipped_between_backward_and_step(clip):
-    """With plain SGD at lr 1 the update is the gradient that step() saw: its norm is the clipped one."""
-    model, digits, targets, order = small_problem()
-    loss = F.cross_entropy(model(digits[order].long()), targets[order])
-    full = torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, list(model.parameters()))])
-    before = vector(model)
-    optimizer = torch.optim.SGD([train.one_vector(model)], lr=1.0)
-    norm = train.train_epoch(model, optimizer, digits, targets, order, batch_size=len(order), clip=clip)[2]
-    assert norm == pytest.approx(full.norm().item(), rel=1e-4)
-    expected = full * min(1, clip / full.norm().item())
-    torch.testing.assert_close(before - vector(model), expected, rtol=1e-2, atol=1e-6)
+@pytest.mark.parametrize(("side", "below", "above"), [("text", 0.9899, 0.9901), ("code", 0.9989, 0.9991)])
+def test_training_stops_just_above_the_limit_and_not_just_below(monkeypatch, side, below, above):
+    """Figure 1's LSTM: 99 % by the text, 99.9 % by the code."""
+    values = iter([0.5, below, above, 0.7])
+    monkeypatch.setattr(train, "train_epoch", lambda *_: (1.0, 0.6, 1.0))
+    monkeypatch.setattr(train, "evaluate", lambda *_: (1.0, next(values)))
+    own = next(own for own in compare.SIDES[side] if own["cell"] == "lstm")
+    _, history, row = train.train(args_of(**own))
+    assert [entry["val_accuracy"] for entry in history] == [0.5, below, above]
+    assert row["accuracy"] == row["best_val_accuracy"] == row["val_accuracy"] == above
+    assert (row["epochs_trained"], row["updates"], row["reached"], row["test_accuracy"]) == (3, 3 * 63, True, 0.7)
+    assert row["updates_to_99"] == (63 * 3 if side == "text" else 63 * 2)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "rnn"])
-@pytest.mark.parametrize("name", ["rmsprop", "adam"])
-def test_update_of_one_vector_is_the_usual_update(cell, name):
-    """Clipped and unclipped steps; the parameters stay parts of the vector when weights are loaded."""
-    torch.manual_seed(0)
-    usual = train.CELLS[cell].fast(hidden_size=8)
-    digits = torch.randint(10, (20, 5))
-    for clip in (1e-2, 1e2):
-        model = copy.deepcopy(usual)
-        vector = train.one_vector(model)
-        optimizers = train.OPTIMIZERS[name](usual.parameters(), lr=1e-2), train.OPTIMIZERS[name]([vector], lr=1e-2)
-        for _ in range(5):
-            optimizers[0].zero_grad()
-            F.cross_entropy(usual(digits), digits[:, 0]).backward()
-            expected = torch.nn.utils.clip_grad_norm_(usual.parameters(), clip)
-            optimizers[0].step()
-            loss = F.cross_entropy(model(digits), digits[:, 0])
-            torch.testing.assert_close(train.update(model, vector, optimizers[1], loss, clip), expected)
-        for found, parameter in zip(model.parameters(), usual.parameters(), strict=True):
-            torch.testing.assert_close(found, parameter, rtol=1e-3, atol=1e-5)
-        model.load_state_dict(usual.state_dict())
-        assert torch.equal(vector, torch.nn.utils.parameters_to_vector(usual.parameters()))
-
-
-def test_loss_takes_logits():
-    """Mean of -log softmax over all rows, the smaller last batch included; a second softmax would raise it."""
-    model, digits, targets, order = small_problem()
-    with torch.no_grad():
-        model.W_ph.weight.mul_(20)  # far from uniform, where softmax twice and softmax once differ most
-        logits = model(digits[order].long())
-    expected = -logits.double().softmax(1).log()[range(len(order)), targets[order]].mean().item()
-    optimizer = torch.optim.SGD([train.one_vector(model)], lr=0.0)
-    assert train.train_epoch(model, optimizer, digits, targets, order, 128, 10.0)[0] == pytest.approx(expected, 1e-5)
-    assert train.evaluate(model, digits[order], targets[order])[0] == pytest.approx(expected, 1e-5)
-
-
-def test_accuracy_counts_every_row_once(monkeypatch):
-    """Three batches, the last one smaller: training and evaluation count what a loop over the rows counts."""
-    model, digits, targets, order = small_problem(rows=300)
-    rows, answers = digits[order], targets[order]
-    answers[:40] = model(rows[:40].long()).argmax(1)  # right on part of one batch: no two batches are alike
-    targets[order] = answers
-    guesses = [model(row[None].long()).argmax().item() for row in rows]
-    by_hand = sum(guess == answer for guess, answer in zip(guesses, answers.tolist(), strict=True))
-    optimizer = torch.optim.SGD([train.one_vector(model)], lr=0.0)
-    assert train.train_epoch(model, optimizer, digits, targets, order, 128, 10.0)[1] == by_hand / 300
-    monkeypatch.setattr(train, "EVALUATION_BATCH", 128)
-    assert train.evaluate(model, rows, answers)[1] == by_hand / 300
-    assert 40 <= by_hand < 300
-
-
-def test_untrained_loss_is_that_of_a_guess():
-    model, digits, targets, _ = small_problem()
-    assert train.evaluate(model, digits, targets)[0] == pytest.approx(2.303, abs=0.1)
-
-
-@pytest.mark.parametrize("cell", ["lstm", "rnn"])
-def test_it_learns(tmp_path, cell):
+@pytest.mark.parametrize("cell", cells.CELLS)
+def test_it_learns_three_digits(cell):
     """Far below 1.46, the least that cross entropy can reach over ten classes after a softmax too many."""
-    options = ["--cell", cell, "--input-length", "4", "--total-len", "1000", "--out-dir", str(tmp_path)]
-    options += ["--hidden-size", "64", "--batch-size", "32", "--lr", "3e-3", "--epochs", "40"]
-    result = train.train(train.parse_args(options), progress=False, result_only=True)
-    history = history_of(tmp_path)
-    assert result["reached"]
-    assert result["val_accuracy"] == history["val_accuracy"][-1] >= 0.99
-    assert history["val_loss"][-1] < 0.2
-    assert result["test_accuracy"] is None
-    assert result["epochs"] == len(history["epoch"]) < 40
-    assert result["updates_to_99"] == result["updates"]
-    assert result["updates"] == 25 * result["epochs"]
+    args = args_of(cell=cell, input_length=3, hidden_size=64, batch_size=16, lr=3e-3)
+    _, history, row = train.train(args)
+    assert (row["reached"], row["epochs_trained"]) == (True, len(history))
+    assert history[-1]["val_loss"] < 0.7
+    assert history[0]["val_loss"] == pytest.approx(math.log(10), abs=0.5)
 
 
-def test_files_of_a_run(tmp_path):
-    result = run_of(tmp_path, "--epochs", "2")
-    (folder,) = tmp_path.iterdir()
-    names = [".lock", "checkpoint.pt", "config.json", "curve.png", "history.pt", "result.json"]
-    assert sorted(path.name for path in folder.iterdir()) == names
-    assert json.loads((folder / "result.json").read_text()) == result
-    history = history_of(tmp_path)
-    assert history["updates"] == [4, 8]
-    assert not result["reached"]
-    assert result["updates_to_99"] is None
-    assert result["rows"] == {"train": 240, "validation": 60, "test": 700}
-    assert result["best_val_accuracy"] == max(history["val_accuracy"])
-
-
-def test_different_runs_have_different_folders():
-    """A change of any option that changes numbers, one by one; the defaults give the short name."""
-    assert train.run_name(train.parse_args([])) == "lstm_T25_rmsprop_seed0"
-    changes = ["--cell rnn", "--input-length 7", "--optimizer adam", "--seed 1", "--hidden-size 64", "--batch-size 8"]
-    changes += ["--lr 0.01", "--lr 0.010000001", "--epochs 3", "--clip 1", "--total-len 90", "--train-portion 0.5"]
-    changes += ["--stop-at 0.9", "--data-seed 1", "--implementation fast", "--forget-bias 4", "--forget-bias 0"]
-    changes += ["--matmul-precision medium", "--protocol fresh", "--protocol fresh --updates 100"]
-    names = {train.run_name(train.parse_args(change.split())) for change in changes}
-    assert len(names) == len(changes)
-    same_numbers = ["--threads", "1", "--device", "cpu", "--updates", "100"]
-    assert train.run_name(train.parse_args(same_numbers)) == "lstm_T25_rmsprop_seed0"
-
-
-def test_curve_is_drawn_now_and_then():
-    """At most one drawing per 100 times its duration; one that fails stops nothing."""
-    drawn, clock = [], mock.Mock(return_value=0.0)
-
-    def draw(epoch):
-        drawn.append(epoch)
-        clock.return_value += 0.3
-        if epoch > 60:
-            raise ValueError("no font")
-
-    with mock.patch.object(plots.time, "perf_counter", clock):
-        draw_if_due = plots.sparingly(draw, seconds=0.5)
-        for epoch in range(100):
-            draw_if_due(epoch)
-            clock.return_value += 1
-    assert drawn == [50, 80]
-
-
-def test_curve_is_there_while_the_run_trains_and_no_figure_costs_a_result(tmp_path):
-    with mock.patch.object(plots, "sparingly", lambda draw: draw):
-        stop_in_epoch(3, tmp_path, "--epochs", "9")
-    assert next(tmp_path.rglob("curve.png")).read_bytes().startswith(b"\x89PNG")
-    with (
-        mock.patch.object(plots, "draw_curve", mock.Mock(side_effect=OSError("no font"))),
-        pytest.raises(OSError, match="no font"),
-    ):
-        run_of(tmp_path, "--epochs", "9", "--resume")
-    assert json.loads(next(tmp_path.rglob("result.json")).read_text())["epochs"] == 9
+@pytest.mark.parametrize("cell", cells.CELLS)
+def test_seed_fixes_the_run(cell):
+    first, again, other = (train.train(args_of(cell=cell, seed=seed, epochs=2, **TINY)) for seed in (3, 3, 4))
+    assert first[1] == again[1] != other[1]
+    assert all(map(torch.equal, first[0].parameters(), again[0].parameters()))
+    assert not any(map(torch.equal, first[0].parameters(), other[0].parameters()))
 
 
 def test_forget_bias_sets_that_bias_and_nothing_else():
-    plain, biased = (train.build(train.parse_args(words)).state_dict() for words in ([], ["--forget-bias", "-2.5"]))
-    changed = [name for name in plain if not torch.equal(plain[name], biased[name])]
-    assert changed == ["W_fx.bias"]
+    plain, biased = (train.build(args_of(forget_bias=bias))[0].state_dict() for bias in (None, -2.5))
+    assert [name for name in plain if not torch.equal(plain[name], biased[name])] == ["W_fx.bias"]
     assert biased["W_fx.bias"].eq(-2.5).all()
 
 
-def test_fresh_protocol_by_hand(tmp_path):
-    """200 updates, each on a batch drawn anew, and the mean accuracy of the last 100 batches before their updates."""
-    options = ["--protocol", "fresh", "--updates", "200", "--batch-size", "32", "--lr", "0.01", "--stop-at", "0.2"]
-    result = run_of(tmp_path, *options, "--epochs", "1")
-    model = train.build(train.parse_args([*TINY, *options]))
-    optimizer = torch.optim.RMSprop(model.parameters(), lr=0.01)
-    generator = torch.Generator().manual_seed(0)
-    accuracies = []
-    for _ in range(2):
-        digits, targets = dataset.draw(5, 100 * 32, generator)
-        for batch in torch.randperm(100 * 32, generator=generator).view(100, 32):
-            logits = model(digits[batch].long())
-            accuracies.append((logits.argmax(1) == targets[batch]).float().mean().item())
-            optimizer.zero_grad()
-            F.cross_entropy(logits, targets[batch]).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-            optimizer.step()
-    assert result["accuracy"] == pytest.approx(sum(accuracies[100:]) / 100, rel=1e-6)
-    assert result["accuracy"] != pytest.approx(sum(accuracies[:100]) / 100, abs=0.01)
-    history = history_of(tmp_path)
-    assert min(history["val_accuracy"][0], result["accuracy"]) > 0.2  # reached in the first epoch, without a stop
-    assert (history["updates"], result["updates"], result["reached"]) == ([100, 200], 200, True)
-    assert result["rows"] == {"train": 200 * 32, "validation": 60, "test": 700}
-    assert torch.equal(vector(model), torch.cat([weight.flatten() for weight in state_of(tmp_path)["model"].values()]))
-
-
-def test_batch_larger_than_the_data_set_is_one_update(tmp_path):
-    result = run_of(tmp_path, "--input-length", "3", "--batch-size", "128", "--epochs", "3", result_only=True)
-    assert result["updates"] == 3
-    assert result["test_accuracy"] is None
-
-
-@pytest.mark.parametrize("cell", ["lstm", "rnn"])
-def test_seed_fixes_the_run(tmp_path, cell):
-    first, again, other = tmp_path / "first", tmp_path / "again", tmp_path / "other"
-    for folder, seed in ((first, 3), (again, 3), (other, 4)):
-        run_of(folder, "--cell", cell, "--epochs", "2", "--seed", str(seed))
-    first, again, other = state_of(first), state_of(again), state_of(other)
-    assert same(again["history"], first["history"])
-    assert not same(first["history"], other["history"])
-    for name, weight in first["model"].items():
-        assert torch.equal(again["model"][name], weight)
-        assert not torch.equal(other["model"][name], weight)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [["--epochs", "4"], ["--epochs", "4", "--optimizer", "adam"], ["--protocol", "fresh", "--updates", "400"]],
-    ids=" ".join,
-)
-def test_resume_equals_never_stopped(tmp_path, options):
-    options = [*options, "--device", "cpu"]
-    whole = run_of(tmp_path / "whole", *options)
-    stop_in_epoch(3, tmp_path / "parts", *options)
-    assert len(state_of(tmp_path / "parts")["history"]) == 2
-    torch.manual_seed(99)  # what else the process did must not matter
-    parts = run_of(tmp_path / "parts", *options, "--resume")
-    assert {**parts, "seconds": 0} == {**whole, "seconds": 0}
-    whole, parts = state_of(tmp_path / "whole"), state_of(tmp_path / "parts")
-    for entry in ("model", "optimizer", "rng", "history"):
-        assert same(whole[entry], parts[entry]), entry
-
-
-def test_a_renamed_run_can_be_extended_but_not_cut(tmp_path):
-    run_of(tmp_path, "--epochs", "3")
-    whole = run_of(tmp_path / "whole", "--epochs", "5")
-    (folder,) = (path for path in tmp_path.iterdir() if "epochs-3" in path.name)
-    for epochs in "5", "2":
-        folder = folder.rename(tmp_path / train.run_name(args_of(tmp_path, "--epochs", epochs)))
-        if epochs == "5":
-            assert {**run_of(tmp_path, "--epochs", "5", "--resume"), "seconds": 0} == {**whole, "seconds": 0}
-    with pytest.raises(utils.InputError, match="checkpoint of 5 epochs: --epochs is 2 but was 5"):
-        run_of(tmp_path, "--epochs", "2", "--resume")
-
-
-def test_resume_of_a_finished_run_changes_nothing(tmp_path):
-    options = [*TINY, "--out-dir", str(tmp_path), "--epochs", "2"]
-    train.main(options)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    train.main([*options, "--resume"])
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-
-
-def test_diverged_run_keeps_the_last_good_checkpoint(tmp_path):
-    """A loss that is not finite, by a huge learning rate; and weights that are not, at a loss that is."""
-    with pytest.raises(FloatingPointError, match="epoch 1, update 4; .* is that of epoch 0: loss "):
-        run_of(tmp_path, "--epochs", "2", "--lr", "1e37")
-    assert len(state_of(tmp_path)["history"]) == 0
-    real, calls = train.train_epoch, itertools.count(1)
-
-    def spoiled(model, *arguments):
-        numbers = real(model, *arguments)
-        if next(calls) == 3:
-            with torch.no_grad():
-                model.W_fx.bias[0] = math.inf  # sigmoid makes 1 of it
-        return numbers
-
-    with (
-        mock.patch.object(train, "train_epoch", spoiled),
-        pytest.raises(FloatingPointError, match="that of epoch 2: W_fx.bias is not finite"),
-    ):
-        run_of(tmp_path / "weights", "--epochs", "5", "--implementation", "equations")
-    state = state_of(tmp_path / "weights")
-    assert len(state["history"]) == 2
-    assert all(weight.isfinite().all() for weight in state["model"].values())
-    assert not list(tmp_path.rglob("result.json"))
-
-
-def test_a_second_start_changes_nothing(tmp_path, capsys):
-    """Finished or not: one line that names both ways on. Other options have another folder."""
-    options = [*TINY, "--out-dir", str(tmp_path), "--epochs", "1"]
-    train.main(options)
-    for lost in (None, "result.json"):
-        if lost:
-            next(tmp_path.rglob(lost)).unlink()
-        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-        for more in ([], ["--resume", "--restart"]):
-            with pytest.raises(utils.InputError, match="--resume.*--restart"):
-                train.main([*options, *more])
-        assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    train.main([*options, "--lr", "0.5"])
-    assert before.items() <= {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}.items()
-    train.main([*options, "--restart"])
-    assert "reach" in capsys.readouterr().out
+def test_names():
+    """Any option that changes numbers changes the name; --epochs and --stop-at only say when to stop."""
+    changes = [{}, {"cell": "rnn"}, {"input_length": 7}, {"optimizer": "adam"}, {"seed": 1}, {"hidden_size": 64}]
+    changes += [{"batch_size": 8}, {"lr": 0.01}, {"lr": 0.010000001}, {"clip": 1.0}, {"total_len": 90}]
+    changes += [{"train_portion": 0.5}, {"data_seed": 1}, {"implementation": "equations"}, {"forget_bias": 4.0}]
+    changes += [{"forget_bias": 0.0}, {"palindromes": "fresh"}]
+    names = [train.name_of(train.options(**change)) for change in changes]
+    off = dict.fromkeys(train.OPTIONS, 0.123456789) | {"cell": "rnn"}
+    names += [train.name_of(off | {"palindromes": palindromes}) for palindromes in ("fresh", "repeated")]
+    assert len(set(names)) == len(changes) + 2
+    assert max(map(len, names)) < 200  # a file system takes 255
+    assert names[0] == train.name_of(train.options(epochs=3, stop_at=0.5)) == "lstm_T25_seed0"
+    assert names[7] == "lstm_T25_lr-0.01_seed0"

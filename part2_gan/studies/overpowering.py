@@ -46,21 +46,23 @@ COLUMNS = {  # of the figure
     "both\nrepaired": {"arch": "initial"},
     "both slips,\na smaller D instead": {"arch": "balanced"} | EPS | LATE,
 }
-# Of the last evaluation: what the picture and the table call it, and how they print it.
-QUANTITIES = {"d_accuracy": ("D is right on", "{:.0%}"), "frechet_distance": ("Fréchet distance", "{:.0f}")}
+FORMATS = {"d_accuracy": "{:.0%}", "frechet_distance": "{:.0f}"}  # of the last evaluation, in picture and table
 
 
 def parse_args(argv=None):
     """The study's options."""
-    parser, count = utils.Parser("Why does the discriminator overpower the generator?"), utils.number(int, low=1)
-    parser.add_argument("--epochs", type=count, default=10, help="of every run")
+    parser = utils.Parser("Why does the discriminator overpower the generator?")
+    parser.add_argument("--epochs", type=train.COUNT, default=10, help="of every run")
     parser.add_argument("--dataset", choices=utils.TITLES, default="mnist", help="typeset: the stand-in, no download")
     parser.add_argument("--limit", type=utils.number(int, low=0), default=0, help="the first so many images (0: all)")
     train.add_where(parser)
     parser.set_defaults(evaluate_every=2)
     runs.add_options(parser, seeds=5)
     utils.add_options(parser, threads=1)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if not args.evaluate_every:
+        parser.error("--evaluate-every 0: this study is about the evaluations")
+    return args
 
 
 def plan(args):
@@ -90,7 +92,7 @@ def of_setting(rows, own):
 
 def draw(rows):
     """A column a repair: samples, how often D is right, how far the samples are from digits. Returns the figure."""
-    figure = Figure(figsize=(11, 5.8))
+    figure = Figure(figsize=(11, 6))
     axes = figure.subplots(3, len(COLUMNS), sharey="row", height_ratios=(2, 1, 1))
     for (grid, *below), (title, own) in zip(axes.T, COLUMNS.items(), strict=True):
         chosen = of_setting(rows, own)
@@ -99,7 +101,7 @@ def draw(rows):
         else:
             grid.set(title=title, xticks=[], yticks=[])
             grid.text(0.5, 0.5, "no samples\nin this row", ha="center", va="center", transform=grid.transAxes)
-        for ax, (name, (_, form)), colour in zip(below, QUANTITIES.items(), plots.COLOURS.values(), strict=True):
+        for ax, (name, form), colour in zip(below, FORMATS.items(), plots.COLOURS.values(), strict=True):
             values = [row["quality"][-1][name] for row in chosen]
             middle = statistics.median(values)
             ax.plot(range(len(values)), values, "o", color=colour, ms=5)
@@ -107,13 +109,16 @@ def draw(rows):
             ax.set(xlim=(-3, len(values) + 5), xticks=[])
             ax.tick_params(which="both", left=False)
     upper, lower = axes[1:, 0]
-    upper.set(ylim=(0.45, 1), yticks=(0.5, 0.75, 1), ylabel="D is right on\n(guessing: 50%)")
+    upper.set(ylim=(0.4, 1), yticks=(0.5, 0.75, 1))
+    upper.set_ylabel("D is right on\n(guessing: 50%)", fontsize=10)
     upper.yaxis.set_major_formatter("{x:.0%}")
-    lower.set(yscale="log", ylabel="Fréchet distance\n(less is better)")
+    lower.set_yscale("log")
+    lower.set_ylabel("Fréchet distance\n(less is better)", fontsize=10)
     lower.margins(y=0.2)
     lower.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
     lower.yaxis.set_major_formatter("{x:.0f}")
     lower.yaxis.set_minor_locator(NullLocator())
+    figure.align_ylabels()
     return figure
 
 
@@ -123,7 +128,7 @@ def tell(rows):
     for own in SETTINGS:
         last = [row["quality"][-1] for row in of_setting(rows, own)]
         line = f"{', '.join(map(str, own.values())):<40}"
-        for name, (_, form) in QUANTITIES.items() if last else ():
+        for name, form in FORMATS.items() if last else ():
             values = [entry[name] for entry in last]
             told = [form.format(value) for value in (statistics.median(values), min(values), max(values))]
             line += f"{told[0] + f' ({told[1]} to {told[2]})':<24}"
@@ -135,14 +140,14 @@ def main(argv=None):
     rows = runs.study("overpowering", plan(args), run, args, train.CODE)
     if not rows:  # under torchrun another process has them
         return
-    seeds, path = {row["seed"] for row in rows}, args.figures_dir / "why_d_won.png"
-    foot = (
-        f"{plots.describe_digits(rows[0])}; {rows[0]['epochs']} epochs; a dot a seed ({len(seeds)}) and their median; "
-    )
+    tell(rows)
+    path, seeds = args.figures_dir / "why_d_won.png", len({row["seed"] for row in rows})
+    if not all(of_setting(rows, own) for own in COLUMNS.values()):
+        return print(f"{path}: not drawn, its columns have no rows yet")
+    foot = f"{plots.describe_digits(rows[0])}; {rows[0]['epochs']} epochs; a dot a seed ({seeds}) and their median; "
     foot += "slips: eps 0.8 in BatchNorm, D updated on images of the G before its update"
     with utils.style():
         utils.save_figure(draw(rows), path, foot, rows[0]["dataset"])
-    tell(rows)
     print(f"figure: {path}")
 
 

@@ -1,13 +1,11 @@
-"""What the tests share: the part's folder on the path, small trained networks, processes without a new import."""
+"""What the tests share: the part's folder on the path, small trained networks; scripts called here or in a fork."""
 
+import functools
 import multiprocessing
-import multiprocessing.connection
 import os
-import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,9 +15,8 @@ from tqdm import tqdm
 PART = Path(__file__).resolve().parent.parent
 RESULTS = PART.parent / "results" / PART.name
 sys.path.insert(0, str(PART))
-
-torch.set_num_threads(1)
-TYPESET = ["--dataset", "typeset", "--threads", "1"]
+torch.set_num_threads(1)  # more would be missing in a fork
+TYPESET = ["--dataset", "typeset", "--device", "cpu", "--threads", "1"]
 
 
 @pytest.fixture(scope="session")
@@ -32,54 +29,75 @@ def committed():
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A folder with a classifier of typeset digits, classifier.pt, a small run, run/, its generator, generator.pt."""
+    """A folder with classifier.pt, of typeset digits, a run's checkpoint.pt and its generator.pt."""
     import classifier
     import dynamics
     import train
 
     folder = tmp_path_factory.mktemp("trained")
-    common = [*TYPESET, "--limit", "3000", "--out-dir", str(folder)]
-    classifier.main([*common, "--epochs", "2"])
-    train.main([*common, "--recipe", "published", "--batch-size", "32", "--epochs", "2", "--name", "run"])
-    dynamics.export_generator(folder / "run", folder / "generator.pt")
+    common = [*TYPESET, "--limit", "2000", "--out-dir", str(folder)]
+    classifier.main([*common, "--epochs", "3", "--batch-size", "64"])
+    train.main([*common, "--epochs", "2", "--batch-size", "32", "--recipe", "code"])
+    next(folder.glob("*/checkpoint.pt")).rename(folder / "checkpoint.pt")
+    dynamics.export_generator(folder / "checkpoint.pt", folder / "generator.pt")
     return folder
 
 
-def fork(function, *args):
-    """Start a function in a process that has all modules already; returns the process."""
+@pytest.fixture(scope="module")
+def small(trained):  # whose networks are whole
+    """Smaller networks and fewer samples, so that runs with all that belongs to them take a moment."""
+    import gan
+    import metrics
 
-    def start():
-        tqdm.set_lock(threading.RLock())  # its own is shared by processes: a killed one would keep it
-        function(*args)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gan, "GENERATOR_WIDTHS", (16, 16, 16, 16))
+        for name, own in list(gan.DISCRIMINATORS.items()):
+            patch.setitem(gan.DISCRIMINATORS, name, own | {"widths": (16, 8)})
+        patch.setattr(metrics, "quality", functools.partial(metrics.quality, samples=300))
+        yield
 
-    process = multiprocessing.get_context("fork").Process(target=start)
+
+def fork(main, options=(), trouble=lambda: None, log=os.devnull):
+    """Start a script in a process that has all modules already, after calling `trouble`; its output goes to `log`."""
+    import utils
+
+    def work():
+        tqdm.set_lock(threading.RLock())  # its own one is shared by processes: a killed one would keep it for ever
+        with open(log, "w", encoding="utf-8") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            sys.stdout = sys.stderr = file
+            sys.argv = ["script.py", *map(str, options)]
+            trouble()
+            utils.run(main)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
     return process
 
 
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+@pytest.fixture
+def script(capsys, monkeypatch):
+    """A function that calls a script's main with options, here: its exit code and what it said on stderr.
 
-
-def fork_ranks(function, *args, world=2):
-    """Run a function in processes with the environment that torchrun gives them; returns their exit codes.
-
-    When one fails the others are ended, as torchrun does.
+    Bad input, exit code 2, is said in one line.
     """
-    port = free_port()
+    import utils
 
-    def start(rank):
-        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_PORT": port}
-        os.environ |= {name: str(value) for name, value in names.items()} | {"MASTER_ADDR": "127.0.0.1"}
-        function(*args)
+    def call(main, *options):
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["script.py", *map(str, options)])
+        try:
+            code = utils.run(main) or 0
+        except SystemExit as end:
+            code = end.code
+        said = capsys.readouterr().err
+        assert code != 2 or said.count("\n") == 1
+        return code, said
 
-    ranks = [fork(start, rank) for rank in range(world)]
-    while any(process.is_alive() for process in ranks):
-        multiprocessing.connection.wait([process.sentinel for process in ranks if process.is_alive()], timeout=120)
-        time.sleep(0.5)  # for another one that fails for the same reason
-        if any(process.exitcode for process in ranks):
-            for process in ranks:
-                process.kill()
-    return [process.exitcode for process in ranks]
+    return call
+
+
+def contents(folder):
+    """Every file below `folder` with its bytes, locks left out."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}

@@ -1,75 +1,128 @@
-"""The window's callbacks, without a window; the window itself where there is a virtual display."""
+"""The page for the browser: its networks are torch's, in Python and in a headless Chromium where there is one."""
 
-import os
+import json
+import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 import torch
-from conftest import PART
+from conftest import RESULTS
+from torch import nn
 
 import explore
-import latents
-import utils
+import files
 from classifier import load_classifier
-from gan import sample
+from gan import LATENT_DIM, PIXELS, Generator
+from latents import load_generator
+
+CHECKPOINT = next(path for path in (RESULTS / "generator_best.pt", RESULTS / "generator.pt") if path.exists())
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+OPTIONS += ["--disable-component-update", "--disable-sync", "--dump-dom"]
+DRIVE = """<script>  // uses the controls and counts; at the end the body is a list of what the page said
+const notes = [], said = (part, k) => notes.push(byId(part).querySelectorAll("figcaption")[k].innerText);
+function change(id, value) {
+  byId(id).value = value;
+  byId(id).dispatchEvent(new Event("input", { bubbles: true }));
+}
+function use() {
+  if (byId("count").disabled) return setTimeout(use, 100);
+  change("digit", 8); said("samples", 15);
+  change("from", 2); change("to", 5); said("strip", 0); said("strip", 10);
+  change("alpha", 0.5); said("point", 0);
+  change("way", "on the sphere"); said("point", 0);
+  change("b", 3); change("s", 0); said("terms", 0); said("terms", 1); said("terms", 3);
+  document.querySelector("section button").click(); said("terms", 1);
+  byId("count").click();
+  finish();
+}
+function finish() {
+  if (!byId("sums").textContent.includes("of 1000")) return setTimeout(finish, 100);
+  notes.push(byId("counted").textContent, [...document.querySelectorAll("#chart span")].map(bar => bar.innerText));
+  document.body.textContent = JSON.stringify(notes);
+}
+use();
+</script></body>"""
+in_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium")
 
 
-def snapshot(folder, *options):
-    """What main draws with the networks in the repository, on one thread."""
-    folders = ["--out-dir", str(folder), "--figures-dir", str(folder), "--threads", "1"]
-    return explore.main(["--snapshot", str(folder / "explore.png"), *options, *folders])
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """explore_gan.html of the generator in the repository."""
+    folder = tmp_path_factory.mktemp("page")
+    explore.main(["--checkpoint", str(CHECKPOINT), "--figures-dir", str(folder)])
+    return folder / "explore_gan.html"
 
 
-def shown(explorer):
-    """The images and bars of a figure: {panel: (pixels of the image, heights of the ten bars)}."""
-    found = {}
-    for name, (ax, _, bars) in explorer.panels.items():
-        found[name] = torch.tensor(ax.images[0].get_array()), [bar.get_height() for bar in bars]
-    return found
+def dump(page, folder, *options, at=""):
+    """The body of a page as Chromium shows it."""
+    command = [CHROMIUM, *OPTIONS, f"--user-data-dir={folder / 'profile'}", *options, f"{page.as_uri()}{at}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return re.search("<body>(.*)</body>", done.stdout, re.DOTALL)[1]
 
 
-def test_sliders_and_buttons_draw_what_they_say(tmp_path):
-    explorer = snapshot(tmp_path, "--alpha", "0.25", "--digit", "3")
-    assert (tmp_path / "explore.png").read_bytes().startswith(b"\x89PNG")
-    generator, _ = latents.load_generator(utils.RESULTS / "generator.pt", "cpu")
-    classifier, _ = load_classifier(utils.RESULTS / "classifier.pt", "cpu")
-
-    def check(path, total):
-        images = sample(generator, torch.stack([path, total]))
-        shares = classifier(images).softmax(1)
-        for image, share, (pixels, bars) in zip(images, shares, shown(explorer).values(), strict=True):
-            torch.testing.assert_close(pixels, (image.reshape(28, 28) + 1) / 2, atol=1e-5, rtol=0)
-            assert bars == pytest.approx(share.tolist(), abs=1e-5)
-
+@pytest.mark.parametrize("kind", ["text", "code"])
+def test_layers_with_batchnorm_in_them_are_the_generator(kind):
+    torch.manual_seed(0)
+    generator = Generator(kind, bn_eps=0.8).eval()
+    for norm in (module for module in generator.modules() if isinstance(module, nn.BatchNorm1d)):
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            nn.init.uniform_(tensor, 0.5, 1.5)
+    layers, z = explore.linear_layers(generator), torch.randn(50, LATENT_DIM)
+    assert [len(bias) for _, bias in layers] == [128, 256, 512, 1024, PIXELS]
     with torch.no_grad():
-        z = {digit: rows[0] for digit, rows in latents.find_latents(generator, classifier, range(10), 0).items()}
-        check(0.75 * z[7] + 0.25 * z[6], z[3] + z[7] - z[1])
-        for name, value in {"from": 2, "to": 5, "alpha": 0.9, "digit": 6, "strength": -0.5}.items():
-            explorer.sliders[name].set_val(value)
-        check(0.1 * z[2] + 0.9 * z[5], z[6] - 0.5 * (z[7] - z[1]))
-        explorer.radio.set_active(1)
-        sphere = latents.slerp(z[2][None], z[5][None], torch.tensor([0.9]))[0, 0]
-        check(sphere, latents.on_sphere(z[6] - 0.5 * (z[7] - z[1])))
-        explorer.renew(1)
-        z = {digit: rows[0] for digit, rows in latents.find_latents(generator, classifier, range(10), 1).items()}
-        explorer.radio.set_active(0)
-        check(0.1 * z[2] + 0.9 * z[5], z[6] - 0.5 * (z[7] - z[1]))
+        images = explore.forward(layers, 0.2 if kind == "text" else 0, z).tanh()
+        torch.testing.assert_close(images, generator(z), atol=0.05, rtol=0)  # an error of BatchNorm's place is 1
 
 
-def test_without_a_display_one_line_names_the_snapshot(monkeypatch):
-    monkeypatch.setattr(explore, "BACKENDS", ("no-such-backend-1", "no-such-backend-2"))
-    monkeypatch.setattr(utils.plt, "switch_backend", lambda name: (_ for _ in ()).throw(ImportError(f"no {name}")))
-    with pytest.raises(utils.InputError, match=r"no-such-backend-2.*--snapshot FILE.png"):
-        explore.main([])
+def test_page_is_small_and_whole_and_keeps_the_classes(page):
+    content = page.read_text(encoding="utf-8")
+    assert len(content) < 3e6
+    assert not re.search("https?:|src=|@import|url\\(", content)
+    generator, options = load_generator(CHECKPOINT, "cpu")
+    classifier, _ = load_classifier(RESULTS / "classifier_mlp.pt", "cpu")
+    _, same = explore.page_data(generator, 0.2 if options["generator"] == "text" else 0, classifier)
+    assert same >= 0.996
 
 
-@pytest.mark.skipif(not shutil.which("xvfb-run"), reason="no virtual display here: xvfb-run is not installed")
-def test_window_under_a_virtual_display():
-    pytest.importorskip("tkinter", reason="TkAgg needs tkinter, which this Python lacks")
-    code = "import explore, utils; utils.plt.show = lambda: utils.plt.pause(0.5); explore.main([])"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = ["xvfb-run", "-a", sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=PART, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+@in_browser
+def test_browser_computes_what_torch_does(page, tmp_path):
+    rows = json.loads(dump(page, tmp_path, at="#check"))
+    assert len(rows) == explore.CHECKED
+    assert all(row["same"] for row in rows)
+    assert max(row["image"] for row in rows) < 0.2  # of a single pixel: the rounding
+    assert max(row["probability"] for row in rows) < 0.05
+
+
+@in_browser
+def test_every_control_changes_what_it_says(page, tmp_path):
+    (tmp_path / "driven.html").write_text(page.read_text(encoding="utf-8").replace("</body>", DRIVE), encoding="utf-8")
+    notes = json.loads(dump(tmp_path / "driven.html", tmp_path, "--virtual-time-budget=600000"))
+    digits = [note[0] for note in notes[:-2]]
+    assert digits[:3] == ["8", "2", "5"]
+    straight, sphere = (float(re.search(r"length ([\d.]+)", note)[1]) for note in notes[3:5])
+    assert sphere / straight == pytest.approx(2**0.5, abs=0.15)  # of two directions at about 90 degrees
+    assert notes[5] == notes[7]  # with s = 0 the sum is its first term
+    assert (digits[5], digits[6], digits[8]) == ("6", "3", "7")
+    assert notes[9] == "6 + 1.00 (7 − 1)"
+    assert [sum(map(int, notes[10][kind::2])) for kind in (0, 1)] == pytest.approx(
+        [100, 100], abs=6
+    )  # rounded percents
+
+
+def test_files_of_another_kind_are_named(tmp_path):
+    (tmp_path / "notes.pt").write_text("no checkpoint")
+    mlp, generator = RESULTS / "classifier_mlp.pt", CHECKPOINT
+    for checkpoint, classifier, data, words in (
+        (tmp_path / "notes.pt", mlp, "mnist", "notes.pt: this file cannot be read"),
+        (mlp, mlp, "mnist", "classifier_mlp.pt: a file of kind 'gan' is needed"),
+        (generator, generator, "mnist", "a file of kind 'classifier' is needed"),
+        (generator, RESULTS / "classifier.pt", "mnist", "classifier.pt: the page needs an MLP"),
+        (generator, mlp, "typeset", "was trained on mnist, not on typeset"),
+        (tmp_path / "none.pt", mlp, "mnist", "none.pt: there is no such file"),
+    ):
+        options = ["--checkpoint", str(checkpoint), "--classifier", str(classifier), "--dataset", data]
+        with pytest.raises(files.InputError, match=re.escape(words)):
+            explore.main([*options, "--figures-dir", str(tmp_path)])
+    assert not (tmp_path / "explore_gan.html").exists()

@@ -7,89 +7,79 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gan import DISCRIMINATORS, Discriminator, Generator, discriminator_loss, generator_loss, sample
+import gan
 
 
-def shapes(network):
-    """The layers of a network as (kind, in, out) or (kind, number)."""
-    described = []
-    for layer in network.layers:
-        if isinstance(layer, nn.Linear):
-            described.append(("linear", layer.in_features, layer.out_features))
-        elif isinstance(layer, nn.BatchNorm1d):
-            described.append(("norm", layer.num_features))
-        elif isinstance(layer, nn.LeakyReLU):
-            described.append(("leaky", layer.negative_slope))
-        elif isinstance(layer, nn.Dropout):
-            described.append(("dropout", layer.p))
-        else:
-            described.append((type(layer).__name__.lower(),))
-    return described
+def layers(network):
+    """The layers of a network, such as "Linear 100 128" and "BatchNorm1d 128 1e-05 0.1"."""
+    fields = {nn.Linear: ("in_features", "out_features"), nn.BatchNorm1d: ("num_features", "eps", "momentum")}
+    fields |= {nn.LeakyReLU: ("negative_slope",), nn.Dropout: ("p",)}
+    numbers = [[str(getattr(layer, name)) for name in fields.get(type(layer), ())] for layer in network.layers]
+    return [" ".join([type(layer).__name__, *own]) for layer, own in zip(network.layers, numbers, strict=True)]
 
 
-def test_generator_is_the_reports():
+@pytest.mark.parametrize(
+    ("own", "eps", "activation"),
+    [({}, 1e-5, "LeakyReLU 0.2"), ({"bn_eps": 0.8}, 0.8, "LeakyReLU 0.2"), ({"kind": "code"}, 1e-5, "ReLU")],
+)
+def test_generators_are_those_of_text_and_code(own, eps, activation):
+    """By the code, ReLU and no first BatchNorm; bn_eps is BatchNorm's eps, its momentum stays."""
     expected = []
     for before, after in (100, 128), (128, 256), (256, 512), (512, 1024):
-        expected += [("linear", before, after), ("norm", after), ("leaky", 0.2)]
-    assert shapes(Generator()) == [*expected, ("linear", 1024, 784), ("tanh",)]
-    assert sum(p.numel() for p in Generator().parameters()) == 1_510_288
+        norm = [] if own.get("kind") == "code" and before == 100 else [f"BatchNorm1d {after} {eps} 0.1"]
+        expected += [f"Linear {before} {after}", *norm, activation]
+    assert layers(gan.Generator(**own)) == [*expected, "Linear 1024 784", "Tanh"]
 
 
-def test_discriminators_are_the_reports():
-    balanced = [("linear", 784, 256), ("leaky", 0.2), ("dropout", 0.4)]
-    balanced += [("linear", 256, 128), ("leaky", 0.2), ("dropout", 0.4), ("linear", 128, 1)]
-    initial = [("linear", 784, 512), ("leaky", 0.2), ("linear", 512, 256), ("leaky", 0.2), ("linear", 256, 1)]
-    for arch, layers, count in ("balanced", balanced, 233_985), ("initial", initial, 533_505):
-        network = Discriminator(**DISCRIMINATORS[arch])
-        assert shapes(network) == layers
-        assert sum(p.numel() for p in network.parameters()) == count
+def test_discriminators_are_the_report_s():
+    leaky, dropout = "LeakyReLU 0.2", "Dropout 0.4"
+    balanced = ["Linear 784 256", leaky, dropout, "Linear 256 128", leaky, dropout, "Linear 128 1"]
+    initial = ["Linear 784 512", leaky, "Linear 512 256", leaky, "Linear 256 1"]
+    for arch, expected in ("balanced", balanced), ("initial", initial):
+        network = gan.Discriminator(**gan.DISCRIMINATORS[arch])
+        assert layers(network) == expected
         assert network(torch.zeros(3, 784)).shape == (3,)
 
 
-def test_bn_eps_is_eps_and_not_momentum():
-    """BatchNorm1d(n, 0.8) sets eps by mistake: here it is said by name, and 1e-5 unless asked for."""
-    for network, eps in (Generator(), 1e-5), (Generator(bn_eps=0.8), 0.8):
-        norms = [layer for layer in network.layers if isinstance(layer, nn.BatchNorm1d)]
-        assert [norm.eps for norm in norms] == [eps] * 4
-        assert [norm.momentum for norm in norms] == [0.1] * 4
-
-
-def test_losses_against_closed_forms():
+def test_losses_by_hand():
+    """Equation (7) from probabilities; the target of smoothing from torch."""
     real, fake = torch.tensor([0.3, -2.0, 5.0]).double(), torch.tensor([-1.0, 0.7, 4.0]).double()
     d_real, d_fake = real.sigmoid(), fake.sigmoid()
-    value = d_real.log().mean() + (1 - d_fake).log().mean()  # equation (7)
-    torch.testing.assert_close(discriminator_loss(real, fake), -value / 2)
-    torch.testing.assert_close(generator_loss(fake, "minimax"), (1 - d_fake).log().mean())
-    torch.testing.assert_close(generator_loss(fake, "non-saturating"), -d_fake.log().mean())
-    torch.testing.assert_close(generator_loss(fake), -d_fake.log().mean())
-    assert discriminator_loss(torch.zeros(4), torch.zeros(4)).item() == pytest.approx(math.log(2))
+    value = d_real.log().mean() + (1 - d_fake).log().mean()
+    torch.testing.assert_close(gan.discriminator_loss(real, fake), -value / 2)
+    torch.testing.assert_close(gan.generator_loss(fake, "minimax"), (1 - d_fake).log().mean())
+    torch.testing.assert_close(gan.generator_loss(fake), -d_fake.log().mean())
+    assert gan.discriminator_loss(torch.zeros(4), torch.zeros(4)).item() == pytest.approx(math.log(2))
     real_term = F.binary_cross_entropy_with_logits(real, torch.full_like(real, 0.9))
-    fake_term = F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
-    torch.testing.assert_close(discriminator_loss(real, fake, smoothing=0.1), (real_term + fake_term) / 2)
-    with pytest.raises(ValueError, match="wasserstein"):
-        generator_loss(fake, "wasserstein")
+    expected = (real_term - (1 - d_fake).log().mean()) / 2
+    torch.testing.assert_close(gan.discriminator_loss(real, fake, smoothing=0.1), expected)
 
 
 def test_losses_of_a_sure_discriminator_are_finite():
-    """sigmoid(200) is 1 in floating point and its log(1 - p) minus infinity; from the logit it is -200."""
-    sure = torch.tensor([200.0], requires_grad=True)
-    loss = generator_loss(-sure, "non-saturating")
-    loss.backward()
-    assert loss.item() == pytest.approx(200)
-    assert sure.grad.item() == pytest.approx(1)
-    assert generator_loss(sure.detach(), "minimax").item() == pytest.approx(-200)
+    """sigmoid(200) is 1 in floating point and log(1 - 1) minus infinity; from the logit it is -200."""
+    logits = torch.tensor([-200.0], requires_grad=True)
+    gan.generator_loss(logits).backward()
+    assert (gan.generator_loss(logits).item(), logits.grad.item()) == (200, -1)
+    assert gan.generator_loss(-logits, "minimax").item() == -200
+    assert gan.discriminator_loss(logits, -logits).item() == 200
+
+
+def test_gradient_penalty_by_finite_differences():
+    """R1: half the squared norm of the slope of D's logit, in the mean over the images."""
+    network, steps = gan.Discriminator((8, 4), 0.0).double(), 1e-6 * torch.eye(784).double()
+    real = (torch.rand(3, 784).double() * 2 - 1).requires_grad_()
+    slopes = torch.stack([(network(image + steps) - network(image - steps)) / 2e-6 for image in real])
+    penalty = gan.gradient_penalty(network(real), real)
+    torch.testing.assert_close(penalty, slopes.square().sum() / 2 / 3, rtol=1e-6, atol=0)
 
 
 def test_samples_are_drawn_in_eval_mode():
     """The same z gives the same image in any batch; in training mode BatchNorm lets its neighbours change it."""
-    torch.manual_seed(0)
-    generator = Generator().train()
+    generator, z = gan.Generator().train(), torch.randn(10, 100)
     for _ in range(3):
         generator(torch.randn(64, 100) * 2)  # running statistics away from their start
-    z, others = torch.randn(1, 100), torch.randn(9, 100)
-    alone, among = sample(generator, z)[0], sample(generator, torch.cat([z, others]))[0]
-    torch.testing.assert_close(alone, among)
+    images = gan.sample(generator, z)
+    torch.testing.assert_close(gan.sample(generator, z[:1]), images[:1])
     assert generator.training
-    with torch.no_grad():
-        assert (generator(torch.cat([z, others]))[0] - alone).abs().max() > 0.01
-    assert -1 <= among.min() <= among.max() <= 1
+    assert (generator(z) - images).abs().max() > 0.01
+    assert -1 <= images.min() <= images.max() <= 1

@@ -1,7 +1,6 @@
-"""Classifiers, latents of a digit, paths, and figures 6 to 8."""
+"""Loading networks, latents of a digit, paths, strips in a planted world, and figures 6 to 8."""
 
-import json
-import math
+import re
 
 import pytest
 import torch
@@ -9,130 +8,134 @@ from conftest import TYPESET
 
 import arithmetic
 import classifier as classifiers
-import dataset
+import files
 import interpolate
 import latents
-import utils
-from gan import Generator, sample
+import strips
+from gan import sample
 
 
-@pytest.fixture(scope="module")
-def networks(trained):
-    """The small generator and its classifier."""
-    generator, _ = latents.load_generator(trained / "generator.pt", "cpu")
-    return generator, classifiers.load_classifier(trained / "classifier.pt", "cpu")[0]
+class World(torch.nn.Module):
+    """A generator whose images are its latents, the first 100 pixels."""
+
+    def __init__(self, scale=1.0):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(scale))
+
+    def forward(self, z):
+        return torch.nn.functional.pad(z * self.scale, (0, 684))
 
 
-def strip_options(folder, trained):
-    options = [*TYPESET, "--confidence", "0", "--out-dir", folder, "--figures-dir", folder]
-    options += ["--checkpoint", trained / "generator.pt", "--classifier", trained / "classifier.pt"]
-    return [str(word) for word in options]
+class Rounding(torch.nn.Module):
+    """Classifies as round(z_0), below 0 and above 9 as 0; it is sure, but not where z_1 is 1."""
+
+    def features(self, images):
+        return images[:, :2]
+
+    def out(self, features):
+        digit = features[:, 0].round().clamp(-1, 10).long() % 11 % 10
+        return torch.nn.functional.one_hot(digit, 10) * torch.where(features[:, 1:] > 0.4, 1.0, 50.0)
 
 
-def test_accuracy_is_that_of_the_saved_classifier(trained, networks):
-    result = utils.load_json(trained / "classifier.json", "test_accuracy", "config")
-    assert result["test_accuracy"] > 0.85
-    images, labels = dataset.typeset.digits(3000, train=False)
-    digits, confidences = latents.classify(networks[1], dataset.scale(images))
-    assert (digits == labels).float().mean().item() == pytest.approx(result["test_accuracy"], abs=1e-3)
-    assert 0.1 <= confidences.min() <= confidences.max() <= 1
+def at(*digits, unsure=0):
+    """Latents of the planted world that have these digits."""
+    z = torch.zeros(len(digits), 100)
+    z[:, 0], z[:, 1] = torch.tensor(digits), unsure
+    return z
 
 
-def test_mlp_is_saved_beside_the_cnn(tmp_path):
-    classifiers.main([*TYPESET, "--kind", "mlp", "--limit", "3000", "--epochs", "3", "--out-dir", str(tmp_path)])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["classifier_mlp.json", "classifier_mlp.pt"]
-    classifier, result = classifiers.load_classifier(tmp_path / "classifier_mlp.pt", "cpu")
-    assert isinstance(classifier, classifiers.MLP)
-    assert result["test_accuracy"] > 0.7
-    assert (tmp_path / "classifier_mlp.pt").stat().st_size < 1e6
+def test_networks_that_do_not_fit_are_named(trained, tmp_path):
+    odd, svm = tmp_path / "odd.pt", tmp_path / "svm.pt"
+    files.save(odd, files.load(trained / "generator.pt") | {"generator": {"layers": 3}})
+    files.save(svm, {"kind": "classifier", "model": {}, "result": {"kind": "svm"}})
+    for path, load in (odd, latents.load_generator), (svm, classifiers.load_classifier):
+        with pytest.raises(files.InputError, match=re.escape(f"{path}: its contents do not fit")):
+            load(path, "cpu")
 
 
-def test_classifier_that_diverged_is_not_saved(tmp_path):
-    options = [*TYPESET, "--limit", "300", "--epochs", "1", "--lr", "1e30", "--out-dir", str(tmp_path)]
-    with pytest.raises(FloatingPointError, match="nothing was saved"):
-        classifiers.main(options)
-    assert not list(tmp_path.iterdir())
+def test_latents_are_the_first_sure_ones_of_their_digit_in_the_order_of_the_seed():
+    """In the planted world; of a digit that is not drawn, or too seldom, there are none."""
+    z = torch.cat(
+        [torch.randn(2000, 100, generator=source) for source in [torch.Generator().manual_seed(3)] for _ in "ab"]
+    )
+    found = latents.find_latents(World(), Rounding(), (1, 2), seed=3, count=10**6, least=20, tries=4000)
+    for digit in 1, 2:
+        assert torch.equal(found[digit], z[(z[:, 0].round() == digit) & (z[:, 1] <= 0.4)])
+    for digits, least, said in ((1, 9), 20, "classified as 9 with"), ((1, 2), 2000, "classified as 1, 2 with"):
+        with pytest.raises(files.InputError, match=said):
+            latents.find_latents(World(), Rounding(), digits, seed=0, count=10**6, least=least, tries=4000)
 
 
-def test_damaged_networks_are_named(trained, tmp_path):
-    whole = (trained / "generator.pt").read_bytes()
-    odd = {"kind": "gan", "epoch": 1, "config": {"bn_eps": 1e-5}, "generator": {"layers": 3}}
-    utils.save_checkpoint(tmp_path / "odd.pt", odd)
-    utils.save_checkpoint(tmp_path / "odd_classifier.pt", {"kind": "classifier", "network": "svm"})
-    for name, content in {"cut.pt": whole[:1000], "empty.pt": b"", "text.pt": b"not a checkpoint"}.items():
-        (tmp_path / name).write_bytes(content)
-    for name in "cut.pt", "empty.pt", "text.pt", "odd.pt", "nowhere.pt":
-        with pytest.raises(utils.InputError, match=name):
-            latents.load_generator(tmp_path / name, "cpu")
-    with pytest.raises(utils.InputError, match="odd_classifier.pt"):
-        classifiers.load_classifier(tmp_path / "odd_classifier.pt", "cpu")
-    with pytest.raises(utils.InputError, match="'gan' is needed, this file holds 'classifier'"):
-        latents.load_generator(trained / "classifier.pt", "cpu")
-
-
-def test_latents_are_the_first_of_their_class_in_the_order_of_the_seed(networks):
-    z = torch.randn(2000, 100, generator=torch.Generator().manual_seed(3))
-    digits, confidences = latents.classify(networks[1], sample(networks[0], z))
-    wanted = digits.bincount().argmax().item()
-    expected = z[(digits == wanted) & (confidences >= 0.3)][:2]
-    found = latents.find_latents(*networks, [wanted], seed=3, count=2, confidence=0.3)
-    torch.testing.assert_close(found[wanted], expected)
-
-
-def test_a_digit_that_is_never_drawn_is_an_error_and_not_another_digit():
-    fours = classifiers.CNN().eval()
-    torch.nn.init.zeros_(fours.out.weight)
-    fours.out.bias.data = 20 * torch.eye(10)[4]
-    with pytest.raises(utils.InputError, match="classified as 0 with confidence"):
-        latents.find_latents(Generator().eval(), fours, [4, 0], seed=0, tries=4000)
-
-
-def test_slerp_stays_on_the_sphere_and_meets_its_ends():
-    start, end = latents.on_sphere(torch.randn(2, 50, 100, generator=torch.Generator().manual_seed(0)))
-    path = latents.slerp(start, end, torch.linspace(0, 1, 5))
+def test_lines_and_great_circles():
+    """slerp stays on the sphere and halves the angle; where there is no one great circle it is the line."""
+    start, end = latents.on_sphere(torch.randn(2, 50, 100))
+    line, path = (way(start, end, torch.linspace(0, 1, 5)) for way in (latents.line, latents.slerp))
+    torch.testing.assert_close(line[:, 1], 0.75 * start + 0.25 * end)
     torch.testing.assert_close(path.norm(dim=2), torch.full((50, 5), 10.0))
-    torch.testing.assert_close(path[:, 0], start)
-    torch.testing.assert_close(path[:, -1], end)
-    middle = latents.line(start, end, torch.tensor([0.5]))[:, 0]
-    torch.testing.assert_close(torch.cosine_similarity(path[:, 2], middle), torch.ones(50))
-    assert (middle.norm(dim=1) < 9).all()
-
-
-def test_slerp_of_a_right_angle_and_of_none():
+    for way in line, path:
+        torch.testing.assert_close(way[:, [0, -1]], torch.stack([start, end], 1))
+    torch.testing.assert_close(torch.cosine_similarity(path[:, 2], line[:, 2]), torch.ones(50))
     x, y = torch.eye(2)
     third = latents.slerp(x[None], y[None], torch.tensor([1 / 3]))[0, 0]
-    torch.testing.assert_close(third, torch.tensor([math.cos(math.pi / 6), math.sin(math.pi / 6)]))
-    for end in 3 * x, -x, x:
+    torch.testing.assert_close(third, torch.tensor([3**0.5 / 2, 0.5]))
+    for end in 3 * x, -x:
         path = latents.slerp(x[None], end[None], torch.tensor([0.25]))[0, 0]
         torch.testing.assert_close(path, 0.75 * x + 0.25 * end)
 
 
-def test_figure_6_goes_from_digit_to_digit(trained, networks, tmp_path):
-    z = torch.randn(2000, 100, generator=torch.Generator().manual_seed(0))
-    counts = latents.classify(networks[1], sample(networks[0], z))[0].bincount(minlength=10)
-    first, second = counts.topk(2).indices.tolist()
-    pairs = [f"{first}-{second}", f"{first}-{first}"]
-    interpolate.main(["--pairs", *pairs, "--examples", "2", *strip_options(tmp_path, trained)])
+# --- strips ---
+
+
+def options_of(folder, trained, *options):
+    networks = ["--checkpoint", trained / "generator.pt", "--classifier", trained / "classifier.pt"]
+    words = [*TYPESET, *networks, "--confidence", "0", "--examples", "2", "--steps", "5", "--out-dir", folder]
+    return [str(word) for word in (*words, *options)]
+
+
+def test_figure_6_of_a_trained_generator(trained, tmp_path):
+    """From the digit that it draws most to itself: each end has a latent of its own."""
+    generator, _ = latents.load_generator(trained / "generator.pt", "cpu")
+    classifier, _ = classifiers.load_classifier(trained / "classifier.pt", "cpu")
+    often = latents.classify(classifier, sample(generator, torch.randn(500, 100)))[0].mode().values.item()
+    interpolate.main(options_of(tmp_path, trained, "--pairs", f"{often}-{often}"))
     assert (tmp_path / "fig6_interpolation.png").read_bytes().startswith(b"\x89PNG")
-    result = json.loads((tmp_path / "interpolate.json").read_text())["pairs"]
-    for name, ends in (f"{first} to {second}", [first, second]), (f"{first} to {first}", [first, first]):
-        assert len(result[name]) == 2
-        for strip in result[name]:
-            assert [strip[0]["digit"], strip[-1]["digit"]] == ends
-            assert [found["alpha"] for found in strip] == pytest.approx([i / 9 for i in range(10)])
-    assert result[f"{first} to {first}"][0][5]["confidence"] != result[f"{first} to {first}"][1][5]["confidence"]
+    for strip in files.load(tmp_path / "interpolate.json", "torch")["strips"][f"{often}-{often}"]["by_seed"]:
+        assert (strip["digits"][0], strip["digits"][-1], len(strip["confidences"])) == (often, often, 5)
+        assert strip["confidences"][0] != strip["confidences"][-1]
 
 
-def test_equations_8_and_9(trained, tmp_path, monkeypatch):
-    """The strips start where equations (8) and (9) say; every latent is handed in, none is searched."""
-    z = {digit: torch.full((1, 100), float(digit)) for digit in (1, 6, 7)}
-    starts = []
+def planted(monkeypatch, z):
+    """Let the scripts find these latents, {digit: (n, 100)}, in the planted world; what they draw is listed as well."""
+    drawn, draw = [], strips.draw
+    monkeypatch.setattr(latents, "load_networks", lambda args: (World(), Rounding(), {}, "a planted world"))
+    monkeypatch.setattr(latents, "find_latents", lambda *_, **__: z)
+    monkeypatch.setattr(strips, "draw", lambda groups, *rest: drawn.append(groups) or draw(groups, *rest))
+    return drawn
 
-    def strip(generator, classifier, start, end, steps):
-        starts.append((start[0].item(), end[0].item()))
-        return torch.zeros(steps, 784), [{"alpha": 0.0, "digit": 0, "confidence": 1.0}] * steps
 
-    monkeypatch.setattr(latents, "find_latents", lambda *args, **kwargs: z)
-    monkeypatch.setattr(latents, "strip", strip)
-    arithmetic.main(["--examples", "1", *strip_options(tmp_path, trained)])
-    assert starts == [(7 - 1, 6), (pytest.approx(6 + 1.2 * (7 - 1)), 6)]
+def test_figure_6_picks_the_first_path_that_passes_a_1_alone(tmp_path, monkeypatch, trained):
+    """Twice from 0 to 2 by way of 1; from 0 to 0, then so; from 0 to 4, where 2 and 3 lie as well."""
+    for ends, fitting, number in ([2, 2], 2, 1), ([0, 2], 1, 2), ([4, 4], 0, None):
+        planted(monkeypatch, {0: at(0, 0), 2: at(*ends)})
+        interpolate.main(options_of(tmp_path, trained, "--pairs", "0-2"))
+        group = files.load(tmp_path / "interpolate.json")["strips"]["0-2"]
+        assert (group["tried"], group["fitting"], len(group["by_seed"])) == (2, fitting, 2)
+        assert (group["picked"] and group["picked"]["number"]) == number
+
+
+def test_figures_7_and_8_by_equations_8_and_9(tmp_path, monkeypatch, trained):
+    """z_7 - z_1 lies at 6, in the second strip at 7; the hybrids, 6 + 1.2 of that, at 13.2 and 14.4: no digits."""
+    drawn = planted(monkeypatch, {7: at(7, 8.4), 1: at(1, 1.4), 6: at(6, 6)})
+    arithmetic.main(options_of(tmp_path, trained))
+    (roof,), (hybrid,) = drawn
+    images = [strip["images"][:, 0] for strip in roof["by_seed"] + hybrid["by_seed"]]
+    assert [own[0].item() for own in images] == pytest.approx([6, 7, 13.2, 14.4])
+    assert [own[-1].item() for own in images] == pytest.approx([6] * 4)
+    assert (roof["fitting"], roof["picked"]["number"]) == (1, 2)
+    assert [strip["digits"] for strip in hybrid["by_seed"]] == [[0, 0, 0, 8, 6]] * 2
+    assert (hybrid["fitting"], hybrid["picked"]) == (0, None)
+    shown = {name: image[0].item() for name, image in hybrid["by_seed"][0]["shown"].items()}
+    assert shown == {"$z_7$": 7, "$z_1$": 1, "$z_6$": 6}
+    assert files.load(tmp_path / "arithmetic.json")["strength"] == 1.2
+    for name in "fig7_roof_to_6.png", "fig8_hybrid_to_6.png":
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

@@ -1,176 +1,122 @@
-"""The statements of the report: their rules on planted results, the verdicts, and the committed ones."""
+"""The report's statements: counts on planted rows with a known answer, the committed counts. Part 1 tests claims.py."""
 
-import operator
+import json
 
 import pytest
+from conftest import RESULTS
 
 import claims
-import metrics
+import files
 import report
-import utils
+import train
+
+REAL = {"sure_share": 0.9, "frechet_distance": 5.0}
 
 
-def run(
-    d_loss=0.69, g_loss=0.7, d_accuracy=0.5, d_fake=0.5, norm=1.0, frechet=10.0, confident=0.8, epochs=20, spike=1.0,
-    d_real=0.5, precision=0.8,
-):  # fmt: skip
-    """What dynamics.json holds of a run that stays as it is for all its epochs."""
-    norms = {loss: {"norm": norm, "coherence": 0.3} for loss in ("non-saturating", "minimax")}
-    evaluation = {"frechet_distance": frechet, "confident_share": confident, "g_gradients": norms}
-    columns = {"d_loss": d_loss, "g_loss": g_loss, "d_accuracy": d_accuracy, "d_fake": d_fake, "d_real": d_real}
-    return {
-        "epochs": epochs,
-        "by_epoch": {name: [value] * epochs for name, value in columns.items()},
-        "last_epoch": columns,
-        "quality": [evaluation | {"epoch": epoch} for epoch in range(1, epochs + 1)],
-        "largest_g_loss": spike,
-        "stages": {"epochs": [1, 10, 20], "confident": [0, 20, 25]},
-        "precision_recall": {"precision": precision, "recall": 0.5},
-    }
+def run(side, arch, seed, *changes, frechet, sure=0.8, norms=(1.0, 1.0, 1.0), epochs=None):
+    """A row of dynamics.py that stays as it is, but for the changes (column, first epoch, last epoch, value).
 
-
-def results_of(initial, balanced, seeds=5):
-    runs = {f"written_initial_seed{seed}": run(**initial) for seed in range(seeds)}
-    runs |= {f"written_balanced_seed{seed}": run(**balanced) for seed in range(seeds)}
-    real = {"frechet_distance": 5.0, "precision": 0.86, "recall": 0.87, "confident_share": 0.95}
-    return results_with(dynamics={"runs": runs, "real": real, "record": None})
-
-
-def results_with(**found):
-    """What report.load returns where nothing else is there."""
-    return dict.fromkeys(report.RESULTS) | {"record": utils.load_json(utils.HERE / "report_record.json")} | found
-
-
-def verdicts(results, side="written"):
-    """What every count says, those included that decide nothing."""
-    found = {c.id: claims.measured(c._replace(decides=claims.SIDES), results, side) for c in claims.CLAIMS if c.measure}
-    return {name: of and of["verdict"] for name, of in found.items()}
-
-
-# As the report tells it, and the contrary.
-COLLAPSED = {"d_loss": 0.05, "g_loss": 4.0, "d_accuracy": 0.99, "norm": 0.01, "confident": 0.2, "spike": 14.0}
-COLLAPSED |= {"frechet": 50.0, "d_real": 0.9, "d_fake": 0.1}
-HEALTHY = {"d_loss": 0.6, "g_loss": 1.0, "d_accuracy": 0.6, "norm": 5.0, "confident": 0.9, "spike": 1.2}
-ABOUT_D = ("d_too_strong", "d_loss_falls", "d_loss_near_zero", "g_loss_spikes", "g_loss_high", "no_gradient")
-ABOUT_D += ("no_gradient_minimax", "unsatisfactory", "balances", "dynamics_improved", "distinguishes")
-ABOUT_D += ("samples_improved", "too_confident")
-
-
-def test_verdicts_follow_the_numbers():
-    as_told, contrary = verdicts(results_of(COLLAPSED, {})), verdicts(results_of(HEALTHY, {"d_accuracy": 0.58}))
-    assert {as_told[name] for name in ABOUT_D} == {"holds"}
-    where_confident = {"no_gradient", "no_gradient_minimax"}
-    assert {contrary[name] for name in {*ABOUT_D} - where_confident - {"dynamics_improved"}} == {"does not hold"}
-    assert {contrary[name] for name in where_confident} == {None}
-    assert (as_told["overcame"], contrary["overcame"]) == ("holds", None)
-    one_good = results_of(COLLAPSED, {})
-    one_good["dynamics"]["runs"]["written_initial_seed0"]["quality"][-1]["frechet_distance"] = 15.0
-    assert verdicts(one_good)["overcame"] == "does not hold"  # against the best run of the initial D
-    others = {"near_log2", "stable", "d_guesses", "fools_d", "stage_b", "no_longer_too_strong", "resemble_real_singly"}
-    assert {as_told[name] for name in others} == {"holds"}
-    planted = {"g_loss": 0.9, "d_accuracy": 0.7, "d_fake": 0.3, "frechet": 40.0, "confident": 0.4, "precision": 0.6}
-    other = verdicts(results_of(COLLAPSED, planted))
-    false = others - {"stable", "no_longer_too_strong"} | {"resemble_real", "high_quality"}
-    assert {other[name] for name in false} == {"does not hold"}
-
-
-def test_losses_and_quality_go_together_or_not():
-    better = run(epochs=10)
-    better["by_epoch"]["g_loss"] = [1.6 - 0.09 * epoch for epoch in range(10)]
-    for epoch, entry in enumerate(better["quality"]):
-        entry["frechet_distance"] = 100 - 9 * epoch
-    assert claims.losses_and_quality(better) == pytest.approx(1)
-    assert abs(claims.losses_and_quality(better, changes=True)) < 1  # a shared trend alone
-    better["by_epoch"]["g_loss"].reverse()
-    assert claims.losses_and_quality(better) == pytest.approx(-1)
-    assert claims.losses_and_quality(run()) == 0
-
-
-def test_a_share_counts_as_larger_from_two_standard_errors_on():
-    """Of 1,000 images each: .30 and .26 differ by less than two standard errors, .30 and .25 by more."""
-    sevens = [0.1] * 7 + [0.3, 0.0, 0.0]
-    rates = [{"strip_9": 0.3, "strip_9_random": share, "samples": sevens} for share in (0.26, 0.25)]
-    generators = {str(i): {"recipe": "published", "classifiers": {"cnn": of}} for i, of in enumerate(rates)}
-    generators["2"] = {"recipe": "published, without rates"}
-    counted = claims.count(results_with(latent_rates={"count": 1000, "generators": generators}))
-    found = {claim["id"]: claim for claim in counted}
-    strip = found["strip_beats_chance"]
-    assert (strip["published"]["k"], strip["published"]["n"], strip["written"]) == (1, 2, None)
-    assert strip["unit"] == "generator that draws 1, 6 and 7 (2 of 3 as published)"
-    assert found["sevens_space"]["published"]["values"] == pytest.approx([0.3, 0.3])
-
-
-def test_a_verdict_rests_on_no_limit_of_ours():
-    def verdict(holds, *values, **more):
-        unit = claims.Unit("", lambda results, side: [(value,) for value in values])
-        return claims.measured(claims.Claim("", "", "", unit, float, holds, **more), {}, "written")["verdict"]
-
-    below, near = claims.Rule(operator.lt, 0.1), claims.Rule(claims.near(0.5), 0.05)
-    assert below.limits() == pytest.approx([0.1, 0.09, 0.11])
-    assert claims.Rule(operator.gt, 0).limits() == [0, 0, 0]
-    assert [verdict(below, *[value] * 5) for value in (0.08, 0.095, 0.105, 0.2)] == [
-        *("holds", "open", "open", "does not hold")
+    frechet: {epoch: distance}; norms: of G's gradient by both losses in epochs 10, 20 and 50.
+    """
+    epochs = epochs or train.EPOCHS[arch]
+    by_epoch = {"d_loss": [0.69] * epochs, "g_loss": [0.69] * epochs, "d_accuracy": [0.5] * epochs}
+    for column, first, last, value in changes:
+        by_epoch[column][first - 1 : last] = [value] * (last - first + 1)
+    quality = [
+        {"epoch": epoch, "frechet_distance": frechet.get(epoch), "sure_share": sure}
+        | {"g_gradients": {loss: {"norm": norm} for loss in ("non-saturating", "minimax")}}
+        for epoch, norm in zip((10, 20, 50, 100, 200), (*norms, 9.0, 9.0), strict=True)
+        if epoch <= epochs
     ]
-    assert [verdict(near, *[value] * 5) for value in (0.5, 0.447, 0.56)] == ["holds", "open", "does not hold"]
-    assert verdict(below._replace(ours=False), *[0.105] * 5) == "does not hold"
-    assert verdict(below, *[0.2] * 5, decides=("published",)) == "open"
+    return train.options(side, arch=arch, seed=seed, epochs=epochs) | {"by_epoch": by_epoch, "quality": quality}
 
 
-@pytest.mark.parametrize(
-    ("k", "n", "wanted"),
-    [(5, 5, "holds"), (0, 5, "does not hold"), (4, 5, "open"), (3, 3, "open"), (9, 10, "holds"), (8, 10, "open")],
-)
-def test_verdict_is_that_of_the_interval_and_of_no_single_unit(k, n, wanted):
-    assert claims.verdict(k, n) == wanted
-    if wanted != "open":
-        for left_out in {min(k, 1), 0} if k < n else {1}:
-            low, high = metrics.wilson(k - left_out, n - 1)
-            assert low > 0.5 if wanted == "holds" else high < 0.5
+def dynamics(side):
+    strong, near, high = ("d_accuracy", 6, 10, 0.76), ("d_loss", 41, 50, 0.09), ("g_loss", 41, 50, 1.39)
+    weak = ("d_accuracy", 1, 50, 0.99), ("d_accuracy", 6, 10, 0.74), ("d_loss", 1, 40, 0.0), ("d_loss", 41, 50, 0.11)
+    rows = [
+        run(side, "initial", 0, strong, near, high, frechet={50: 41.0}, sure=0.44, norms=(5.0, 0.1, 0.1)),
+        run(side, "initial", 1, *weak, ("g_loss", 41, 50, 1.38), frechet={50: 39.0}, sure=0.46, norms=(0.11, 0.11, 0)),
+        run(side, "initial", 2, frechet={50: 19.0}, norms=(0.0, 2.0, 2.0)),
+        run(side, "initial", 3, strong, near, high, frechet={50: 99.0}, epochs=49),  # too short to count
+        run(side, "initial", 4, frechet={50: 99.0}, norms=(0.0, 0.0, 0.0)),  # without a balanced partner
+    ]
+    early = ("d_loss", 1, 100, 5.0), ("g_loss", 1, 100, 5.0), ("g_loss", 101, 200, 0.74), ("d_accuracy", 101, 150, 0.9)
+    late = ("g_loss", 101, 200, 0.75), ("d_accuracy", 151, 200, 0.66)
+    return rows + [
+        run(side, "balanced", 0, *early, ("d_accuracy", 191, 200, 0.55), frechet={50: 20.0, 100: 11.0, 200: 10.0}),
+        run(side, "balanced", 1, *late, frechet={50: 20.0, 100: 10.1, 200: 10.1}),
+        run(side, "balanced", 2, strong, ("d_accuracy", 191, 200, 0.44), frechet={50: 20.0, 100: 30.0, 200: 20.0}),
+        run(side, "balanced", 3, strong, *late, frechet={}, epochs=199),
+    ]
 
 
-def test_what_is_not_there_is_not_counted(tmp_path):
-    counted = claims.count(report.load(tmp_path))
-    sides = [claim[side] for claim in counted for side in report.SIDES if claim["id"] != "minimax"]
-    assert sides == [None] * len(sides)
-    rows = report.claim_rows(counted)
-    assert sum("not tested" in row for row in rows) == len(rows) - 5  # four are implemented, one is of the record
+def overpowering():
+    """Accuracies in epochs 2 to 10 of runs with the code's updates, which count, and of others."""
+    late, rows = {"arch": "initial", "scheme": "simultaneous"}, []
+    for eps, early, last in (1e-5, 0, 0.76), (1e-5, 1, 0.74), (0.8, 0.9, 0.9):
+        quality = [{"epoch": epoch, "d_accuracy": last if epoch > 5 else early} for epoch in (2, 4, 6, 8, 10)]
+        rows.append(train.options(**late, bn_eps=eps, seed=len(rows)) | {"quality": quality})
+    return rows + [rows[0] | own for own in ({"scheme": "alternating"}, {"generator": "code"}, {"arch": "balanced"})]
 
 
-def test_more_than_five_values_are_told_by_their_median():
-    assert report.told([0.1, 0.2, 0.4, 0.5, 0.7]) == "0.1, 0.2, 0.4, 0.5, 0.7"
-    assert report.told([0.1, 0.2, 0.4, 0.5, 0.7, 0.9]) == "median 0.45"
+def latent_rates(side):
+    """Of 1,000 images .30 and .25 differ by more than two standard errors, .30 and .26 do not."""
+    names = "middle_1 same_norm_1 roof_7 roof_random_7 strip_9 strip_random_9 shift_6 shift_random_6".split()
+    rows = []
+    for *shares, nines, zero in (
+        (0.30, 0.25, 0.51, 0.4, 0.3, 0.25, 0.9, 0.1, (0.4, 0.3, 0.39), 0.2),
+        (0.30, 0.26, 0.5, 0.47, 0.25, 0.3, 0.5, 0.5, (0.1, 0.2, 0.05), 0.5),
+        (0.25, 0.30, 0.0, 0.0, 0.3, 0.26, 0.1, 0.9, (0.5, 0.5, 0.5), 0.5),
+    ):
+        nines = zip(("sum", "sum_random", "sum_others"), nines, strict=True)
+        sums = {name: [zero, *[0] * 8, nine] for name, nine in nines}
+        rows.append(train.options(side) | {"count": 1000} | dict(zip(names, shares, strict=True)) | sums)
+    return rows + [train.options(side) | {"without_rates": "too few"}, rows[0] | {"arch": "initial"}]
 
 
-def test_report_file_agrees_with_what_was_published(tmp_path, capsys):
-    words = ["--out-dir", str(tmp_path), "--figures-dir", str(tmp_path / "figures")]
-    utils.save_json(tmp_path / "dynamics.json", results_of(COLLAPSED, {})["dynamics"])
-    report.main([*words, "--publish"])
-    assert "the committed ones" not in capsys.readouterr().out
-    utils.save_json(tmp_path / "dynamics.json", results_of(HEALTHY, {})["dynamics"])
-    report.main(words)
-    out = capsys.readouterr().out
-    assert "d_too_strong, as written: true of 0 of 5 here, of 5 of 5 in the committed results" in out
-    assert "have the same majority as the committed ones" in (tmp_path / "report.md").read_text()
-    assert "**does not hold** (0 of 5: 0.6, 0.6, 0.6, 0.6, 0.6)" in (tmp_path / "report.md").read_text()
+PLANTED = {
+    "dynamics": dynamics("code") + dynamics("text"),
+    "overpowering": overpowering(),
+    "latent_rates": latent_rates("code") + latent_rates("text"),
+}
+COUNTED = {  # true of so many units of so many, by the code and by the text
+    (1, 4): "d_too_strong d_loss_near_zero g_loss_high unsatisfactory",
+    (1, 3): "balanced_too no_gradient no_gradient_minimax larger_gradient samples_improved samples_worse collapsed "
+    "d_guesses resemble_real between between_less roof_is_7 roof_more strip_passes_9 strip_less sum_is_9 sum_less "
+    "sum_others meaningful",
+    (2, 3): "near_log2 stages mostly_9 mostly_0",
+    None: "built equation_10",
+}
+COUNTED = {name: (count, count) for count, names in COUNTED.items() for name in names.split()}
+COUNTED |= {"minimax": ((0, 469), None), "had_to": ((1, 2), None), "had_to_eps": ((1, 1), None)}
 
 
-def test_a_run_without_evaluations_has_gaps_and_a_foreign_file_is_named(tmp_path):
-    (tmp_path / "fig2_initial_losses.png").touch()
-    words = ["--out-dir", str(tmp_path), "--figures-dir", str(tmp_path)]
-    found = results_of(COLLAPSED, {})["dynamics"]
-    found["runs"]["written_initial_seed0"]["quality"] = []
-    utils.save_json(tmp_path / "dynamics.json", found)
-    report.main(words)
-    assert (
-        "| as written | initial | 0 | 20 | 0.05 | 4.00 | 99 % |  |  |  |  |  |" in (tmp_path / "report.md").read_text()
-    )
-    utils.save_json(tmp_path / "dynamics.json", {"runs": {"a_b_seed0": {}}})
-    with pytest.raises(utils.InputError, match="not what dynamics.py writes"):
-        report.main(words)
+def pairs(found):
+    return {name: tuple(c and (c["k"], c["n"]) for c in (of["code"], of["text"])) for name, of in found.items()}
+
+
+def test_counts_on_planted_rows(tmp_path, monkeypatch, script):
+    """Written to files and read again; without what real digits reach all but two are the same."""
+    monkeypatch.setattr(report.utils, "RESULTS", tmp_path)
+
+    def write():
+        return script(lambda: claims.main("T", report.TEXT, report.CLAIMS, report.CAPTIONS, report.load), *options)
+
+    options = ["--out-dir", tmp_path]
+    assert write() == (2, f"script.py: {tmp_path}: no study's rows are here; run a study first\n")
+    for study, rows in PLANTED.items():
+        files.save(tmp_path / f"{study}.json", {"study": study, "rows": {str(n): row for n, row in enumerate(rows)}})
+    files.save(tmp_path / "classifier.json", {"real": REAL})
+    assert write() == (0, "")
+    assert pairs(files.load(tmp_path / "claims.json")["claims"]) == COUNTED
+    (tmp_path / "classifier.json").unlink()
+    found = pairs(claims.count(report.CLAIMS, report.load(tmp_path)))
+    assert {name for name in found if found[name] != COUNTED[name]} == {"unsatisfactory", "resemble_real"}
 
 
 @pytest.mark.usefixtures("committed")
-def test_committed_claims_follow_from_committed_results():
-    counted = claims.count(report.load(utils.RESULTS))
-    assert counted == utils.load_json(utils.RESULTS / "claims.json", "claims")["claims"]
-    assert report.agreement(counted, utils.load_json(utils.RESULTS / "published.json", "claims")["claims"])[1:] == []
+def test_committed_counts_are_those_of_the_committed_rows():
+    found = json.loads(json.dumps(claims.count(report.CLAIMS, report.load(RESULTS))))
+    assert found == files.load(RESULTS / "claims.json")["claims"]
+    assert all(c is None or c["n"] for of in found.values() for c in (of["code"], of["text"]))

@@ -1,0 +1,286 @@
+"""Runs and studies that survive: kills, a full disk, two at once, bad input and files. Part 1 has more of them.
+
+Processes are forks of this one, which spares them the seconds that importing torch takes.
+"""
+
+import functools
+import importlib
+import itertools
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import PART, RESULTS, TYPESET, contents, fork
+
+import dynamics
+import files
+import runs
+import train
+
+TINY = [*TYPESET, "--limit", "300", "--batch-size", "64"]
+RUN = [*TINY, "--recipe", "best", "--arch", "balanced", "--epochs", "4"]  # with dropout, an average, a falling lr
+PATIENCE = 300  # seconds until a process that should have ended is a failure
+
+
+pytestmark = pytest.mark.usefixtures("small")
+
+
+def ended(process):
+    """Exit code of a fork, negative for a signal."""
+    process.join(PATIENCE)
+    return process.exitcode
+
+
+def checkpoint_in(folder):
+    (path,) = folder.glob("*/checkpoint.pt")
+    return path
+
+
+def bits(folder):
+    """What a run leaves, but for the seconds that it took."""
+    path = checkpoint_in(folder)
+    state, row = files.load(path), files.load(path.with_name("result.json"))
+    del state["seconds"], row["seconds"]
+    pictures = [path.with_name(f"{name}.png").read_bytes() for name in ("samples", "losses")]
+    return json.dumps(state, default=torch.Tensor.tolist), row, pictures
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained):
+    return ["--evaluate-every", "2", "--classifier", str(trained / "classifier.pt")]
+
+
+@pytest.fixture(scope="module")
+def run4(tmp_path_factory, evaluated):
+    """A run of four epochs."""
+    folder = tmp_path_factory.mktemp("run")
+    train.main([*RUN, *evaluated, "--out-dir", str(folder)])
+    return folder
+
+
+# --- stopped and resumed ---
+
+
+def die_at(epoch):
+    """SIGKILL this process when half of that epoch's checkpoint is written."""
+    write_bytes, count = Path.write_bytes, itertools.count(1)
+
+    def write(path, data):
+        half = "checkpoint" in path.name and next(count) == epoch
+        write_bytes(path, data[: len(data) // 2] if half else data)
+        if half:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Path.write_bytes = write
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_killed_run_goes_on_to_the_bit(tmp_path, run4, evaluated, epoch):
+    options = [*RUN, *evaluated, "--out-dir", str(tmp_path)]
+    assert ended(fork(train.main, options, functools.partial(die_at, epoch))) == -signal.SIGKILL
+    assert [files.load(path)["epoch"] for path in tmp_path.glob("*/checkpoint.pt")] == [2] * (epoch > 1)
+    train.main([*options, *["--resume"] * (epoch > 1)])
+    assert bits(tmp_path) == bits(run4)
+    assert not list(tmp_path.rglob(".*.tmp"))
+
+
+def test_a_run_that_is_trained_for_longer_is_the_longer_run(tmp_path):
+    for folder, epochs, *more in ("whole", "4"), ("parts", "2"), ("parts", "4", "--resume"):
+        torch.rand(9)  # what else the process did must not matter
+        train.main([*TINY, "--epochs", epochs, "--out-dir", str(tmp_path / folder), *more])
+    assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
+
+
+def test_a_start_where_a_run_lies(tmp_path, run4, evaluated, script):
+    """One line that names both ways on, or says that it is at work. In a log the others have plain lines."""
+    shutil.copytree(run4, tmp_path, dirs_exist_ok=True)
+    before, options = contents(tmp_path), [*RUN, *evaluated, "--out-dir", tmp_path]
+    said = f"{checkpoint_in(tmp_path).parent}: a run lies here; --resume goes on with it, --restart replaces it"
+    assert script(train.main, *options) == (2, f"script.py: {said}\n")
+    with files.hold(checkpoint_in(tmp_path).parent):
+        assert "another run is at work in this folder" in script(train.main, *options, "--restart")[1]
+    assert contents(tmp_path) == before
+    for more in "--resume", "--restart":
+        code, said = script(train.main, *options, more)
+        assert (code, "\r" in said) == (0, False)
+        assert bits(tmp_path) == bits(run4)
+    assert re.fullmatch(r"\S+_seed0: 0 of 4 .* to go\n\S+: 4 of 4 .*, D's loss \d.\d\d, G's \d.\d\d\n", said)
+
+
+def test_an_edited_gan_takes_effect_and_a_run_that_goes_on_with_it_says_so(tmp_path):
+    """D's loss becomes the hinge loss, in a copy of the folder; its results lie beside it."""
+    copy = shutil.copytree(PART, tmp_path / "part2_gan", ignore=shutil.ignore_patterns("__pycache__", "tests"))
+
+    def start(*options):
+        def own():
+            for name, module in list(sys.modules.items()):
+                if Path(getattr(module, "__file__", None) or "/").parent == PART and name != "typeset":
+                    del sys.modules[name]
+            sys.path[:] = [str(copy), *(path for path in sys.path if path != str(PART))]
+            importlib.import_module("train").main()
+
+        assert ended(fork(own, [*TINY, *options], log=tmp_path / "log")) == 0
+        path = checkpoint_in(tmp_path / "results" / "part2_gan" / "typeset")
+        return files.load(path), (tmp_path / "log").read_text()
+
+    plain, said = start("--epochs", "1")
+    assert "code has changed" not in said
+    text, line = (copy / "gan.py").read_text(encoding="utf-8"), "(real_loss + F.softplus(fake_logits).mean()) / 2"
+    assert text.count(line) == 1
+    hinge = "(F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()) / 2"
+    (copy / "gan.py").write_text(text.replace(line, hinge), encoding="utf-8")
+    edited, said = start("--epochs", "2", "--resume")
+    assert said.count("the code has changed; the remaining epochs are trained by the present code\n") == 1
+    assert re.fullmatch(rf"{plain['code']}\+\w{{12}}", edited["code"])
+    assert torch.equal(edited["history"][:5], plain["history"])
+    assert edited["history"][5:, 0].min() > plain["history"][:, 0].max()  # log 2 where D guesses, with the hinge 1
+
+
+# --- a disk, numbers, names, logs ---
+
+
+def small_files():
+    """No file may grow beyond 100 kB: what writes to one then meets an error, as it does on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # its default is to kill
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+
+def test_a_full_disk_costs_no_checkpoint(tmp_path, run4):
+    shutil.copytree(run4, tmp_path / "out")
+    before, options = contents(tmp_path / "out"), [*RUN, "--epochs", "5", "--resume", "--out-dir", tmp_path / "out"]
+    assert ended(fork(train.main, options, small_files, tmp_path / "log")) == 1
+    said = (tmp_path / "log").read_text()
+    assert said.splitlines()[-1].startswith(f"script.py: [Errno 27] File too large: '{checkpoint_in(tmp_path / 'out')}")
+    assert "Traceback" not in said
+    assert contents(tmp_path / "out") == before
+
+
+def test_numbers_that_are_not_finite_cost_no_checkpoint(tmp_path, monkeypatch, script):
+    """In a loss, or in a weight after the last update, which no loss shows."""
+    epoch, count = train.train_epoch, itertools.count(1)
+
+    def spoiled(networks, *rest):
+        rows = epoch(networks, *rest)
+        if next(count) == 3:
+            networks[0].layers[0].bias.data[0] = float("inf")
+        return rows
+
+    monkeypatch.setattr(train, "train_epoch", spoiled)
+    for options, number in (["--lr", "1e30"], 1), ([], 2):
+        code, said = script(train.main, *RUN, "--out-dir", tmp_path / str(number), *options)
+        assert code == 1
+        assert re.search(rf"checkpoint.pt: epoch {number}, step \d: not finite .*smaller --lr$", said.splitlines()[-1])
+    assert not list((tmp_path / "1").rglob("*.*t"))
+    saved = files.load(checkpoint_in(tmp_path / "2"))
+    assert saved["epoch"] == 1
+    assert all(weight.isfinite().all() for weight in saved["generator"].values())
+
+
+def test_every_option_off_its_default(tmp_path):
+    """A name that a file system takes."""
+    changed = {"recipe": "code", "arch": "initial", "generator": "text", "scheme": "g-first", "loss": "minimax"}
+    changed |= {"dataset": "typeset", "epochs": 1, "batch_size": 33, "limit": 123, "seed": 123456789}
+    changed |= {name: 0.0123456789 for name in train.OPTIONS if name not in changed}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items()]
+    train.main([*TYPESET, *options, "--out-dir", str(tmp_path)])
+    assert files.load(checkpoint_in(tmp_path))["options"] == changed
+
+
+def test_two_processes_of_torchrun_give_the_rows_and_figures_of_one(tmp_path, evaluated):
+    """Figures 2 to 5 here, and in forks with the environment that torchrun gives its processes."""
+    options = [*TINY, *evaluated, "--epochs-initial", "2", "--epochs-balanced", "3", "--workers", "1", "--out-dir"]
+    dynamics.main([*options, str(tmp_path / "one")])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    names = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "test"}
+    places = [functools.partial(os.environ.update, names, RANK=rank, LOCAL_RANK=rank) for rank in ("0", "1")]
+    ranks = [fork(dynamics.main, [*options, tmp_path / "two"], place) for place in places]
+    assert [ended(rank) for rank in ranks] == [0, 0]
+
+    one, two = (runs.load_rows(tmp_path / name / "dynamics.json") for name in ("one", "two"))
+    assert two == {name: row | {"seconds": two[name]["seconds"]} for name, row in one.items()}
+    kept = {(row["recipe"], row["arch"]): "".join(row["samples"]) for row in one.values()}
+    balanced, initial = (("code", "balanced"), ("text", "balanced")), (("code", "initial"), ("text", "initial"))
+    assert kept == dict(zip(balanced + initial, ("123", "13", "12", "12"), strict=True))  # the first is animated
+    assert all(list(row["sure"]) == dynamics.stages_of(row) for row in one.values())
+    for name in (*(f"{name}.png" for name in dynamics.NAMES), "training.gif", "generator.pt"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    exported = files.load(tmp_path / "two" / "generator.pt", "generator", kind="gan")
+    assert (exported["options"]["recipe"], exported["options"]["arch"], exported["epoch"]) == ("code", "balanced", 3)
+
+
+# --- bad input ---
+
+NUMBERS = ["--epochs", "--batch-size", "--lr", "--bn-eps", "--gradient-penalty", "--dropout", "--decay-from", "--limit"]
+BAD = {f"train {name}={value}": f"argument {name}: " for name in NUMBERS for value in ("-1", "nan", "inf", "x", "")}
+BAD |= {
+    "train --epochs 0": "argument --epochs: 0 is out of range: it must be at least 1",
+    "train --beta1 1": "argument --beta1: 1 is out of range: it must be at least 0 and less than 1",
+    "train --arch huge": "argument --arch: invalid choice: 'huge'",
+    "train --epoch 3": "unrecognized arguments: --epoch 3",  # no abbreviations
+    "train --batch-size 301": "--batch-size 301 is larger than the 300 training images",
+    "train --evaluate-every 1 --limit 100 --classifier TYPESET": "--limit 100: 100 test digits, at least 200 are",
+    "train --evaluate-every 1 --classifier none.pt": "none.pt: there is no such file; classifier.py, with its",
+    "train --evaluate-every 1 --classifier MNIST": "was trained on mnist, not on typeset",
+    "train --resume": "--resume: no run of these options lies in out/text_balanced_",
+    "train --out-dir /dev/null/x": "nothing can be written there",
+    "dynamics --draw": "out/dynamics.json: there is no such file",
+    "classifier --kind svm": "argument --kind: invalid choice: 'svm'",
+    "evaluate --checkpoint none.pt": "none.pt: there is no such file",
+    "interpolate --pairs 7to6": "argument --pairs: '7to6' is not a pair of digits such as 7-6",
+    "interpolate --steps 2": "argument --steps: 2 is out of range: it must be at least 3",
+    "arithmetic --strength 101": "argument --strength: 101 is out of range",
+    "studies.overpowering --epochs 0": "argument --epochs: 0 is out of range",
+    "studies.recipes --recipes worst": "argument --recipes: invalid choice: 'worst'",
+    "studies.latent_rates --checkpoints none.pt": "none.pt: there is no such file",
+}
+
+
+@pytest.mark.parametrize("command", BAD)
+def test_bad_input(tmp_path, monkeypatch, script, trained, command):
+    """One line that names it, exit code 2, and nothing is written."""
+    files_of = {"MNIST": RESULTS / "classifier.pt", "TYPESET": trained / "classifier.pt"}
+    name, *options = [files_of.get(word, word) for word in command.split()]
+    monkeypatch.chdir(tmp_path)
+    main, tiny = importlib.import_module(name).main, TINY if name == "train" else []
+    code, said = script(main, "--out-dir", "out", *tiny, *options)
+    assert (code, BAD[command] in said) == (2, True), said
+    assert not contents(tmp_path)
+
+
+def spoiled(path):
+    path.write_bytes(path.read_bytes()[:5000] + 16 * b"?" + path.read_bytes()[5016:])
+
+
+def changed(name, **entries):
+    return lambda path: files.save(path, (state := files.load(path)) | {name: state[name] | entries})
+
+
+CHECKPOINTS = {
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-200]), "cannot be read"),
+    "spoiled": (spoiled, "cannot be read"),
+    "foreign": (lambda path: torch.save({"kind": "part1 run"}, path), "'gan' is needed, this one holds 'part1 run'"),
+    "other options": (changed("options", lr=1.0), "the run there has lr 1.0, not 0.0004; --restart replaces that run"),
+    "other shape": (changed("generator", **{"layers.0.weight": torch.zeros(2)}), "its contents do not fit"),
+}
+
+
+@pytest.mark.parametrize("case", CHECKPOINTS)
+def test_bad_checkpoints(tmp_path, run4, script, case):
+    """One line that names the file, which stays as it is."""
+    spoil, named = CHECKPOINTS[case]
+    shutil.copytree(run4, tmp_path, dirs_exist_ok=True)
+    spoil(path := checkpoint_in(tmp_path))
+    before = contents(tmp_path)
+    code, said = script(train.main, *RUN, "--epochs", "5", "--resume", "--out-dir", tmp_path)
+    assert (code, f"{path}: " in said, named in said) == (2, True, True), said
+    assert contents(tmp_path) == before
