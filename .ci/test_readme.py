@@ -90,7 +90,7 @@ def test_numbers_of_part_1():
     far = [r["reached"] for r in rows("part1_lstm/long_inputs", forget_bias=4.0) if r["input_length"] <= 100]
     assert all(far)
     assert len(far) == 20
-    assert "learns up to 100 digits in all of its runs" in part
+    assert "learns up to 100 digits, in all runs" in part
     plain = [r["reached"] for r in rows("part1_lstm/long_inputs", input_length=50, **plain)]
     assert f"learns 50 digits in {TENTHS[sum(plain)]} run of {TENTHS[len(plain)]}" in part
 

@@ -31,6 +31,6 @@ def draw_curve(history, options, path):
         left.legend()
         figure.suptitle(f"{options['cell'].upper()} on palindromes, {options['input_length']} digits read")
         try:
-            utils.save_figure(figure, path, f"{options['palindromes']} palindromes, seed {options['seed']}")
+            utils.save_figure(figure, path, f"{options['palindromes']} palindromes, seed {options['seed']}", quiet=True)
         except Exception as error:
             print(f"{path}: not drawn ({error})", file=sys.stderr)

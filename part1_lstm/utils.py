@@ -143,7 +143,7 @@ def style():
     return matplotlib.style.context(HERE / "report.mplstyle", after_reset=True)
 
 
-def save_figure(figure, path, foot, data="mnist"):
+def save_figure(figure, path, foot, data="mnist", quiet=False):
     """Write a matplotlib Figure as PNG, a short line at its foot; on top a warning where the digits are not MNIST's."""
     if data != "mnist":
         figure.suptitle(TITLES[data], x=0.01, ha="left", color="firebrick", fontweight="bold")
@@ -152,6 +152,8 @@ def save_figure(figure, path, foot, data="mnist"):
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as temporary:
         figure.savefig(temporary, format="png")
+    if not quiet:
+        print(f"figure: {path}")
 
 
 class ProgressStream:

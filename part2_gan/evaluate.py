@@ -62,7 +62,6 @@ def draw(result, path):
             ax.text(29 * i + 15, 31, f"{distance:.1f}", ha="center", va="top", fontsize=9)
     foot = f"Below each digit its distance from the sample. {plots.describe_digits(options)}; {train.name_of(options)}"
     utils.save_figure(figure, path, foot, options["dataset"])
-    print(f"figure: {path}")
 
 
 def main(argv=None):

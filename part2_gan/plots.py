@@ -92,12 +92,12 @@ def draw_run(folder, row):
         with utils.style():
             figure = Figure(figsize=(max(4, 2.2 * len(grids)), 3))
             draw_grids(figure.subplots(1, len(grids), squeeze=False)[0], grids)
-            utils.save_figure(figure, folder / "samples.png", foot, row["dataset"])
+            utils.save_figure(figure, folder / "samples.png", foot, row["dataset"], quiet=True)
             figure = Figure(figsize=(8, 4.5))
             ax = figure.subplots()
             draw_losses(ax, [row])
             ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
             ax.legend(loc="upper center", ncols=3)
-            utils.save_figure(figure, folder / "losses.png", foot, row["dataset"])
+            utils.save_figure(figure, folder / "losses.png", foot, row["dataset"], quiet=True)
     except Exception as error:  # training does not depend on pictures
         print(f"{folder}: its pictures cannot be drawn ({type(error).__name__}: {error})", file=sys.stderr)

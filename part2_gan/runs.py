@@ -46,7 +46,7 @@ def add_options(parser, seeds):
 def load_rows(path):
     """The rows in a study's file, {name: row}; raises InputError, in one line, if the file is not one."""
     data = files.load(path, "study", "rows")
-    if data["study"] != path.stem or not all(isinstance(row, dict) for row in dict(data["rows"]).values()):
+    if data["study"] != path.stem or not isinstance(data["rows"], dict):
         raise files.InputError(f"{path}: its rows are those of the study {data['study']!r}, not {path.stem!r}")
     return data["rows"]
 

@@ -127,6 +127,5 @@ def save(args, name, figures, options, source, **more):
             print(f"{key}:", *(" ".join(map(str, strip["digits"])) for strip in by_seed), sep="\n    ")
         with utils.style():
             draw(list(groups.values()), path, f"{foot} {source}; latents from seed {args.seed}.", args.dataset)
-        print(f"figure: {path}")
     result |= {"seed": args.seed, "confidence": args.confidence, "generator": options}
     files.save(args.out_dir / f"{name}.json", result | utils.provenance(by_seed[0]["images"].device))

@@ -299,7 +299,7 @@ def test_torchrun_gives_the_rows_of_one_process(tmp_path, study):
     line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     line += [str(PART / "compare.py"), *SWEEP, "--out-dir", str(tmp_path)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr.count("compare: 4 of 4 runs")) == (0, 2), done.stderr
     assert rows_in(tmp_path) == rows_in(study)
     assert (tmp_path / "fig1_lstm_vs_rnn.png").read_bytes() == (study / "fig1_lstm_vs_rnn.png").read_bytes()
     assert [path.name for path in tmp_path.glob("*.json")] == ["compare.json"]

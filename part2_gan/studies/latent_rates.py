@@ -216,7 +216,6 @@ def draw(rows, args):
         for name, figure in ("latent_rates", draw_rates(groups)), ("sum_classes", draw_sums(groups)):
             path = args.figures_dir / f"{name}.png"
             utils.save_figure(figure, path, foot, args.dataset)
-            print(f"figure: {path}")
 
 
 def main(argv=None):

@@ -148,7 +148,6 @@ def main(argv=None):
     foot += "slips: eps 0.8 in BatchNorm, D updated on images of the G before its update"
     with utils.style():
         utils.save_figure(draw(rows), path, foot, rows[0]["dataset"])
-    print(f"figure: {path}")
 
 
 if __name__ == "__main__":

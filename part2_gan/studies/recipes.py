@@ -175,7 +175,6 @@ def main(argv=None):
         for name, (figure, foot) in figures.items():
             path = args.figures_dir / f"{name}.png"
             utils.save_figure(figure, path, f"{utils.TITLES[args.dataset]}; {foot}", args.dataset)
-            print(f"figure: {path}")
 
 
 if __name__ == "__main__":

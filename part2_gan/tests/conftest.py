@@ -78,10 +78,7 @@ def fork(main, options=(), trouble=lambda: None, log=os.devnull):
 
 @pytest.fixture
 def script(capsys, monkeypatch):
-    """A function that calls a script's main with options, here: its exit code and what it said on stderr.
-
-    Bad input, exit code 2, is said in one line.
-    """
+    """A function that calls a script's main with options, here: its exit code and what it said, for a 2 in one line."""
     import utils
 
     def call(main, *options):

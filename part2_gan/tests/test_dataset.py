@@ -97,7 +97,6 @@ def test_typeset_digits_are_fixed_and_a_short_set_begins_a_long_one(monkeypatch)
     images, labels = typeset.digits(1000)
     args = argparse.Namespace(dataset="typeset", limit=500)
     again, same = dataset.load(args)
-    assert len(images) == len(labels) == 1000
     assert torch.equal(images[:500], again)
     assert torch.equal(labels[:500], same)
     assert not torch.equal(dataset.load(args, train=False)[0], again)

@@ -119,4 +119,7 @@ def test_evaluate_tells_digits_from_samples(trained, tmp_path):
     assert row["recall"] < row["real"]["recall"]
     assert row["neighbours"]["pixels"]["closer_share"] < 0.1
     assert (row["generator"]["recipe"], row["generator"]["epochs"]) == ("code", 2)
-    assert (tmp_path / "nearest_neighbours.png").read_bytes().startswith(b"\x89PNG")
+    drawn = (tmp_path / "nearest_neighbours.png").read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+    evaluate.main(["--draw", "--out-dir", str(tmp_path)])
+    assert (tmp_path / "nearest_neighbours.png").read_bytes() == drawn

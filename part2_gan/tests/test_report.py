@@ -10,14 +10,9 @@ import files
 import report
 import train
 
-REAL = {"sure_share": 0.9, "frechet_distance": 5.0}
-
 
 def run(side, arch, seed, *changes, frechet, sure=0.8, norms=(1.0, 1.0, 1.0), epochs=None):
-    """A row of dynamics.py that stays as it is, but for the changes (column, first epoch, last epoch, value).
-
-    frechet: {epoch: distance}; norms: of G's gradient by both losses in epochs 10, 20 and 50.
-    """
+    """A row that stays as it is, but for changes (column, first epoch, last epoch, value)."""
     epochs = epochs or train.EPOCHS[arch]
     by_epoch = {"d_loss": [0.69] * epochs, "g_loss": [0.69] * epochs, "d_accuracy": [0.5] * epochs}
     for column, first, last, value in changes:
@@ -62,24 +57,19 @@ def overpowering():
 
 def latent_rates(side):
     """Of 1,000 images .30 and .25 differ by more than two standard errors, .30 and .26 do not."""
-    names = "middle_1 same_norm_1 roof_7 roof_random_7 strip_9 strip_random_9 shift_6 shift_random_6".split()
-    rows = []
-    for *shares, nines, zero in (
-        (0.30, 0.25, 0.51, 0.4, 0.3, 0.25, 0.9, 0.1, (0.4, 0.3, 0.39), 0.2),
-        (0.30, 0.26, 0.5, 0.47, 0.25, 0.3, 0.5, 0.5, (0.1, 0.2, 0.05), 0.5),
-        (0.25, 0.30, 0.0, 0.0, 0.3, 0.26, 0.1, 0.9, (0.5, 0.5, 0.5), 0.5),
-    ):
-        nines = zip(("sum", "sum_random", "sum_others"), nines, strict=True)
-        sums = {name: [zero, *[0] * 8, nine] for name, nine in nines}
-        rows.append(train.options(side) | {"count": 1000} | dict(zip(names, shares, strict=True)) | sums)
+    middle, roof = ((0.30, 0.25), (0.30, 0.26), (0.25, 0.30)), ((0.51, 0.40), (0.50, 0.47), (0.0, 0.0))
+    strip, shift = ((0.30, 0.25), (0.25, 0.30), (0.30, 0.26)), ((0.90, 0.10), (0.50, 0.50), (0.10, 0.90))
+    zeros, nines = (0.2, 0.5, 0.5), ((0.40, 0.30, 0.39), (0.10, 0.20, 0.05), (0.50, 0.50, 0.50))
+    rows = [train.options(side) | {"count": 1000} for _ in range(3)]
+    for k, row in enumerate(rows):
+        row["middle_1"], row["same_norm_1"] = middle[k]
+        row["roof_7"], row["roof_random_7"] = roof[k]
+        row["strip_9"], row["strip_random_9"] = strip[k]
+        row["shift_6"], row["shift_random_6"] = shift[k]
+        row["sum"], row["sum_random"], row["sum_others"] = ([zeros[k], *[0] * 8, nine] for nine in nines[k])
     return rows + [train.options(side) | {"without_rates": "too few"}, rows[0] | {"arch": "initial"}]
 
 
-PLANTED = {
-    "dynamics": dynamics("code") + dynamics("text"),
-    "overpowering": overpowering(),
-    "latent_rates": latent_rates("code") + latent_rates("text"),
-}
 COUNTED = {  # true of so many units of so many, by the code and by the text
     (1, 4): "d_too_strong d_loss_near_zero g_loss_high unsatisfactory",
     (1, 3): "balanced_too no_gradient no_gradient_minimax larger_gradient samples_improved samples_worse collapsed "
@@ -105,9 +95,13 @@ def test_counts_on_planted_rows(tmp_path, monkeypatch, script):
 
     options = ["--out-dir", tmp_path]
     assert write() == (2, f"script.py: {tmp_path}: no study's rows are here; run a study first\n")
-    for study, rows in PLANTED.items():
+    for study, rows in (
+        ("dynamics", dynamics("code") + dynamics("text")),
+        ("overpowering", overpowering()),
+        ("latent_rates", latent_rates("code") + latent_rates("text")),
+    ):
         files.save(tmp_path / f"{study}.json", {"study": study, "rows": {str(n): row for n, row in enumerate(rows)}})
-    files.save(tmp_path / "classifier.json", {"real": REAL})
+    files.save(tmp_path / "classifier.json", {"real": {"sure_share": 0.9, "frechet_distance": 5.0}})
     assert write() == (0, "")
     assert pairs(files.load(tmp_path / "claims.json")["claims"]) == COUNTED
     (tmp_path / "classifier.json").unlink()

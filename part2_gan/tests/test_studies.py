@@ -53,15 +53,6 @@ def test_overpowering_has_every_setting_with_every_seed():
     assert [(c["arch"], c["bn_eps"], c["scheme"]) for c in columns] == [*initial, ("balanced", 0.8, "simultaneous")]
 
 
-def test_an_evaluation_of_overpowering_has_the_means_of_its_epoch(monkeypatch):
-    columns = {name: [0.1, 0.2, 0.3, 0.4] for name in ("d_accuracy", "g_loss", "d_fake")}
-    row = {"quality": [{"epoch": 2}, {"epoch": 4}], "by_epoch": columns, "samples": {"1": "a", "4": "b"}, "bands": {}}
-    monkeypatch.setattr(train, "train", lambda args: row)
-    found = overpowering.run(argparse.Namespace(epochs=4))
-    assert found["quality"] == [{"epoch": e} | {name: e / 10 for name in columns} for e in (2, 4)]
-    assert found["samples"] == {"4": "b"}
-
-
 def test_recipes_in_small(trained, tmp_path):
     """Of 300 digits 250 are trained on and the last 50 compared with; the best recipe is trained on all of them."""
     options = [*TINY, "--best-seeds", "1", "--epochs", "1", "--best-epochs", "2", "--recipes", "start"]
@@ -89,9 +80,6 @@ def test_recipes_in_small(trained, tmp_path):
     assert (exported - whole).abs().max() < 0.05  # the average of its weights, in half precision
     for name in "recipes.png", "recipes_best.png":
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
-
-
-# --- latent rates ---
 
 
 def test_rates_of_known_worlds():
