@@ -1,6 +1,6 @@
 """Does it help to see the same palindromes again? LSTM and RNN on repeated palindromes and on fresh ones.
 
-    python -m studies.repetition            # from the folder above: 190 runs, hours
+    python -m studies.repetition            # from the folder above: 160 runs, hours
     python -m studies.repetition --out-dir mine --lengths 15 --sizes 8000 0 --seeds 1 --updates 300     # a quick try
     python -m studies.repetition --draw     # the figure from the rows that are there
 
