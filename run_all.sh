@@ -105,4 +105,4 @@ $(printf '%3d:%02d' $((SECONDS / 60)) $((SECONDS % 60)))  done. Look at, in figu
   fig6, 7, 8      what lies between a 7 and a 6, what 7 - 1 is, and whether 7 - 1 + 6 is a 9
 $(grep -h 'counts agree' "$results/log.txt" | tail -n 2)
 END
-echo "$note"
+[ -z "$note" ] || echo "$note"

@@ -23,12 +23,17 @@ FIGURES, RESULTS = HERE.parent / "figures", HERE.parent / "results" / HERE.name
 TITLES = {"mnist": "MNIST", "typeset": "typeset digits, not MNIST"}
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter):  # argparse's own would add (default: None)
+    def _get_help_string(self, action):
+        named = action.default is None or action.default is False or "default" in action.help
+        return action.help if named else super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with one-line errors, defaults in the help, no abbreviated options, output folders filled in."""
 
     def __init__(self, description):
-        formatter = argparse.ArgumentDefaultsHelpFormatter
-        super().__init__(description=description, allow_abbrev=False, formatter_class=formatter)
+        super().__init__(description=description, allow_abbrev=False, formatter_class=Help)
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {' '.join(message.split())} (see --help)\n")
@@ -64,7 +69,7 @@ def path(text):
 
 
 def add_folders(parser):
-    """Add the options that say where to write; Parser fills them in."""
+    """Add the options that say where to write."""
     parser.add_argument("--out-dir", type=path, help="folder for results (default: the repository's)")
     parser.add_argument(
         "--figures-dir", type=path, help="folder for figures (default: --out-dir, else the repository's)"
@@ -81,10 +86,7 @@ def add_options(parser, threads):
 
 
 def pick_device(args):
-    """The torch.device that --device names, auto being the GPU that torch reports, else the CPU; sets --threads.
-
-    Raises InputError if that device is not here or cannot be used.
-    """
+    """The torch.device that --device names, with --threads in force; InputError if it is not here or not usable."""
     found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = next(name for name in found if found[name]) if args.device == "auto" else args.device
     torch.set_num_threads(args.threads)
@@ -173,15 +175,12 @@ def progress(**options):
     """tqdm's progress bar; in a log, a plain line a minute."""
     if not (sys.stderr and sys.stderr.isatty()):
         options["bar_format"] = "{desc}: {n_fmt} of {total_fmt} {unit}s, {elapsed} so far, {remaining} to go{postfix}"
-        options |= {"mininterval": 60, "maxinterval": 60}
+        options |= {"mininterval": 60, "maxinterval": 60, "position": 0}
     return tqdm(file=ProgressStream(), **options)
 
 
 def run(main, after_stop="the same command goes on where it was"):
-    """Call `main` as a script: errors that a user can fix are printed as one line, not a traceback.
-
-    Exit codes: 2 bad options or input; 1 a failed disk, too little memory, a run that diverged; 130 Ctrl-C.
-    """
+    """Call `main` as a script: errors that a user can fix become one line, not a traceback, and exit code 1 or 2."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="backslashreplace")
     try:

@@ -119,16 +119,19 @@ def test_an_epoch_is_the_textbook_s_loop():
     assert_same(networks, (generator, discriminator))
 
 
-def test_running_average_by_hand():
-    """The first update copies; each later one forgets as the four steps of decay .9 do that lie between two."""
-    networks, adams = train.build(args := args_of(batch_size=10), CPU)
-    mean, images = train.get_ema_multi_avg_fn(0.9**train.AVERAGE_EVERY), torch.zeros(10, 784, dtype=torch.uint8)
-    averaged, expected = train.AveragedModel(networks[0], multi_avg_fn=mean, use_buffers=True), None
-    for _ in range(3):  # epochs of one step
-        train.train_epoch(networks, adams, images, args, averaged)
-        weight = networks[0].layers[0].weight.detach().clone()
-        expected = weight if expected is None else 0.9**4 * expected + (1 - 0.9**4) * weight
-    torch.testing.assert_close(averaged.module.layers[0].weight, expected)
+def test_running_average_by_hand(tmp_path, monkeypatch):
+    """The first update copies; each later one, four steps after it, forgets as four steps of decay .9 do."""
+    weights, step = [], train.train_step
+
+    def watch(networks, *rest):
+        row = step(networks, *rest)
+        weights.append(networks[0].layers[0].weight.detach().clone())
+        return row
+
+    monkeypatch.setattr(train, "train_step", watch)
+    saved, _ = run_here(tmp_path, "--epochs", "1", "--limit", "576", "--ema", "0.9")  # nine steps
+    expected = weights[0].lerp(weights[4], 1 - 0.9**4).lerp(weights[8], 1 - 0.9**4)
+    torch.testing.assert_close(saved["averaged"]["module.layers.0.weight"], expected)
 
 
 @pytest.mark.usefixtures("doubles")
