@@ -1,8 +1,7 @@
 """A study is a plan of runs, a row that each leaves, and a figure drawn from the rows. The same file in both parts.
 
-    args = parser.parse_args()                                    # with the options of runs.add_options
-    rows = runs.study("compare", {name: options}, train.run, args, train.CODE)
-    if rows:                                                      # under torchrun one process has them
+    rows = runs.study("compare", {name: options}, train.run, args, train.CODE)    # args: with runs.add_options
+    if rows:    # under torchrun one process has them
         draw(rows, args)
 
 `options` is a flat dictionary that says what a run is. `train` gets it as a Namespace, together with all of `args` and
@@ -52,9 +51,9 @@ def load_rows(path):
 
 
 def study(name, plan, train, args, code):
-    """Train what is missing of `plan`, {name: options}, and return all rows of the study, on rank 0; see above.
+    """Train what is missing of `plan`, {name: options}, and return all rows of the study; see above.
 
-    code: the digest that the rows of these runs will have. Raises InputError where a row there has other options.
+    code: the digest of what trains here. Raises InputError where a row that is there has other options.
     """
     path = args.out_dir / f"{name}.json"
     if args.draw:
@@ -83,8 +82,8 @@ def study(name, plan, train, args, code):
         jobs = []
         for run in todo[0][rank::world]:
             if args.restart or run not in rows:
-                place = {"folder": args.out_dir / name / run, "position": 1 + len(jobs) % args.workers}
-                own = place | {"resume": not args.restart}
+                own = {"folder": args.out_dir / name / run, "resume": not args.restart}
+                own["position"] = 1 + len(jobs) % args.workers  # of its progress bar
                 jobs.append((run, argparse.Namespace(**vars(args) | plan[run] | own)))
         with utils.progress(total=len(jobs), desc=name, unit="run", disable=not jobs) as bar:
             for run, found in in_parallel(train, jobs, args.workers):
