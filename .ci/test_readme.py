@@ -128,6 +128,15 @@ def test_numbers_of_part_2():
     assert f"Leave out `--scheme simultaneous`. Expect: about {right_on(scheme='alternating')}" in part
     assert f"Write `--arch balanced`. Expect: about {right_on(arch='balanced', dropout=0.4)}" in part
     assert f"Add `--loss minimax`. Expect: about {right_on(loss='minimax')}" in part
+    record = json.loads((ROOT / "part2_gan" / "report_record.json").read_text())
+    stages = {"3": ("initial", "50"), "5a": ("balanced", "1"), "5b": ("balanced", "100"), "5c": ("balanced", "200")}
+    for figure, (arch, epoch) in stages.items():
+        lines = (ROOT / "part2_gan/README.md").read_text(encoding="utf-8").splitlines()
+        line = next(line for line in lines if line.startswith(f"| figure {figure}, "))
+        found = [[r["sure"][epoch] for r in rows("part2_gan/dynamics", recipe=side, arch=arch)] for side in right]
+        numbers = [record["pictures"]["sure"][f"figure {figure}"], *map(statistics.median, found)]
+        assert line.endswith("| " + " | ".join(f"{number:g}" for number in numbers) + " |")
+    assert f"{100 * record['discriminator']['without_dropout']['real']:.0f} % of them" in part
     near = claims("part2_gan")["near_log2"]["code"]
     assert f"in {TENTHS[near['k']]} of {TENTHS[near['n']]} runs; the others collapse" in part
     nines = {
