@@ -7,7 +7,7 @@ usage() {
 The whole report: trains, measures, draws. Started again after a stop, it goes on. What is committed is never touched.
 
     bash run_all.sh            the report on MNIST, into results/mine and figures/mine
-    bash run_all.sh --quick    the same in small, about 2 minutes, into results/quick and figures/quick
+    bash run_all.sh --quick    the same in small, two to four minutes, into results/quick and figures/quick
     bash run_all.sh --deep     besides, more seeds and the studies (days on two cores)
     bash run_all.sh --draw     draws every committed figure again from the committed rows, in a minute; no training
 
@@ -62,7 +62,7 @@ mkdir -p "$results/part1_lstm" "$results/part2_gan" "$figures"
 one=(--out-dir "$results/part1_lstm" --figures-dir "$figures")
 two=(--out-dir "$results/part2_gan" --figures-dir "$figures")
 own=("${two[@]}" --dataset "${dataset:-mnist}" --classifier "$results/part2_gan/classifier.pt")
-generator=(--checkpoint "$results/part2_gan/generator.pt")
+generator=(--checkpoint "$results/part2_gan/generator.pt") mlp=(--mlp "$results/part2_gan/classifier_mlp.pt")
 
 step() { # title, part1 or part2, arguments of python; what the scripts print goes into a log
     printf '%3d:%02d  %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$1"
@@ -80,19 +80,18 @@ if [ $mode = quick ]; then
     step "figures 7 and 8: vector arithmetic (the same)" part2 arithmetic.py "${two[@]}"
 else
     classifier cnn classifier.pt
-    step "figures 2 to 5: four GANs" part2 dynamics.py "${own[@]}"
-    if [ $mode = deep ]; then seeds=10; else seeds=3; fi
+    if [ $mode = deep ]; then seeds=10 gans=5; else seeds=3 gans=1; fi
+    step "figures 2 to 5: GANs" part2 dynamics.py "${own[@]}" --seeds $gans
     step "figure 1: LSTM and RNN" part1 compare.py "${one[@]}" --seeds $seeds
     step "figure 6: interpolation" part2 interpolate.py "${own[@]}" "${generator[@]}"
     step "figures 7 and 8: vector arithmetic" part2 arithmetic.py "${own[@]}" "${generator[@]}"
     step "how good the samples are" part2 evaluate.py "${own[@]}" "${generator[@]}"
     classifier mlp classifier_mlp.pt
-    step "how often figures 6 to 8 come out" part2 -m studies.latent_rates "${own[@]}" --mlp "${own[7]/r.pt/r_mlp.pt}"
+    step "how often figures 6 to 8 come out" part2 -m studies.latent_rates "${own[@]}" "${mlp[@]}"
 fi
 if [ $mode = deep ]; then
     for name in repetition long_inputs three_digits gradients; do step "$name" part1 -m studies.$name "${one[@]}"; done
     for name in overpowering recipes; do step "$name" part2 -m studies.$name "${own[@]}"; done
-    step "figures 2 to 5: more seeds" part2 dynamics.py "${own[@]}" --seeds 5
 fi
 step "the report's statements" part1 report.py "${one[@]}"
 part2 report.py "${two[@]}" >> "$results/log.txt"

@@ -72,11 +72,11 @@ def test_what_is_not_there(tmp_path, monkeypatch, script, left):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("left", [slice(-100), slice(16), slice(2), slice(3, None)])
+@pytest.mark.parametrize("left", [slice(-100), slice(15), slice(2), slice(3, None), slice(None)])
 def test_damaged_files_are_named(tmp_path, script, left, packed):
-    """Cut, with a header alone or half of it, without its beginning."""
+    """Cut, with a header alone or half of it, without its beginning; with a byte too much."""
     path = write_idx(tmp_path / "m")
-    path.write_bytes(path.read_bytes()[left])
+    path.write_bytes(path.read_bytes()[left] + b"0")
     path = pack(path) if packed else path
     code, said = script(dataset.main, "--data-dir", tmp_path / "m")
     assert (code, said.startswith(f"script.py: {path} is damaged (")) == (2, True)
