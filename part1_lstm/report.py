@@ -18,8 +18,8 @@ to 1 in 6, *mixed* between; below five units the count alone.
 
 By the *code*, the LSTM trains on repeated palindromes until 99.9 % validation accuracy and the RNN on fresh ones. Its
 accuracies are the report's: the LSTM's best validation accuracy, the RNN's mean over its last 100 batches. By the
-*text*, both train on repeated palindromes until 99 %. Its accuracies are those at the end on test palindromes, or on
-validation palindromes up to 7 digits, where no others are left."""
+*text*, both train on repeated palindromes until 99 %. Its accuracies are those at the end on test palindromes (figure 1
+shows the best on validation palindromes), or on validation palindromes up to 7 digits, where no others are left."""
 STUDIES = ("compare", "repetition", "long_inputs", "three_digits", "gradients")
 LONG = 15  # digits from which on the report speaks of long sequences
 

@@ -86,11 +86,12 @@ def run(args):
     The row's `floor` is the distance that training digits have from these.
     """
     args.evaluate_every = 0 if args.held_out else args.evaluate_every
-    row, device = train.train(args), utils.pick_device(args)
+    device = utils.pick_device(args)
+    classifier, digits = with_test_digits(args, device)  # before the training: the classifier may be missing
+    row = train.train(args)
     samples, _ = row.pop("samples"), row.pop("bands")
     if (args.held_out, args.seed) == (0, args.first):
         row["samples"] = {epoch: samples[epoch] for epoch in [str(args.epochs)]}
-    classifier, digits = with_test_digits(args, device)
     images, _ = dataset.load(argparse.Namespace(**vars(args) | {"limit": args.limit + args.held_out}))
     if args.held_out:
         digits = metrics.outputs(classifier, dataset.scale(images[args.limit :]).to(device))

@@ -97,11 +97,8 @@ def planted(monkeypatch, z):
 
 def test_figure_6_picks_the_first_path_that_passes_a_1_alone(tmp_path, monkeypatch, trained):
     """Two do; one ends in its only 1; two go to 4, where 2 and 3 lie as well."""
-    for ends, fitting, number, digits in (
-        ([2, 1.8], 2, 1, [0, 0, 1, 2, 2]),
-        ([0.6, 1.8], 1, 2, [0, 0, 1, 1, 2]),
-        ([4, 4], 0, None, None),
-    ):
+    cases = [([2, 1.8], 2, 1, [0, 0, 1, 2, 2]), ([0.6, 1.8], 1, 2, [0, 0, 1, 1, 2]), ([4, 4], 0, None, None)]
+    for ends, fitting, number, digits in cases:
         planted(monkeypatch, {0: at(0, 0), 2: at(*ends)})
         interpolate.main(options_of(tmp_path, trained, "--pairs", "0-2"))
         group = files.load(tmp_path / "interpolate.json")["strips"]["0-2"]

@@ -1,7 +1,4 @@
-"""Runs and studies that survive: kills, a full disk, two at once, bad input and files. Part 1 has more of them.
-
-Processes are forks of this one, which spares them the seconds that importing torch takes.
-"""
+"""Runs and studies that survive: kills, a full disk, two at once, bad input and files. Part 1 has more of them."""
 
 import functools
 import importlib
@@ -201,8 +198,7 @@ def test_two_processes_of_torchrun_give_the_rows_and_figures_of_one(tmp_path, ev
     assert all(list(row["sure"]) == dynamics.stages_of(row) for row in one.values())
     for name in (*(f"{name}.png" for name in dynamics.NAMES), "training.gif", "generator.pt"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    exported = files.load(tmp_path / "two" / "generator.pt", "generator", kind="gan")
-    assert (exported["options"]["recipe"], exported["options"]["arch"], exported["epoch"]) == ("code", "balanced", 3)
+    assert files.load(tmp_path / "two" / "generator.pt", kind="gan")["options"].items() <= one[min(one)].items()
 
 
 # --- bad input ---

@@ -10,6 +10,7 @@ from test_latents import Rounding, World, at
 import classifier as classifiers
 import dataset
 import dynamics
+import files
 import gan
 import latents
 import metrics
@@ -57,6 +58,9 @@ def test_recipes_in_small(trained, tmp_path):
     """Of 300 digits 250 are trained on and the last 50 compared with; the best recipe is trained on all of them."""
     options = [*TINY, "--best-seeds", "1", "--epochs", "1", "--best-epochs", "2", "--recipes", "start"]
     options += ["--evaluate-every", "1", "--classifier", str(trained / "classifier.pt"), "--out-dir", str(tmp_path)]
+    with pytest.raises(files.InputError, match="none.pt: there is no such file"):
+        recipes.main([*options, "--classifier", "none.pt"])
+    assert not list(tmp_path.rglob("*.pt"))  # it was found out before any training
     recipes.main(options)
     changed, best = (runs.load_rows(tmp_path / f"{name}.json") for name in ("recipes", "recipes_best"))
     changed, best = changed["start_seed0"], best["best_seed0"]

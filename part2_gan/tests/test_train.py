@@ -162,7 +162,6 @@ def test_files_and_row_of_a_run(tmp_path):
         assert means == pytest.approx(values.reshape(3, 5).mean(1).tolist(), abs=1e-4)
     assert row["bands"]["g_loss"]["median"] == pytest.approx(saved["history"][:, 1].tolist(), abs=1e-4)
     generator, _ = load_generator(folder / "checkpoint.pt", CPU)
-    assert torch.equal(generator.layers[0].weight, saved["averaged"]["module.layers.0.weight"])
     z = torch.randn(25, 100, generator=torch.Generator().manual_seed(5))
     assert list(row["samples"]) == ["1", "2", "3"]
     assert torch.equal(dataset.unpack(row["samples"]["3"]), dataset.to_bytes(gan.sample(generator, z)))
