@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = ["README.md", "part1_lstm/README.md", "part2_gan/README.md"]
+PARTS = ["part1_lstm", "part2_gan"]
 TENTHS = ["", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 
@@ -62,6 +63,18 @@ def test_table_of_the_front_page():
     found = [claims("part1_lstm")[name] for name in names] + [claims("part2_gan")[name] for name in part2]
     verdicts = [[claim[side]["verdict"] or "mixed" for side in ("code", "text")] for claim in found]
     assert [row[1:] for row in cells[2:]] == verdicts
+
+
+def test_speeds():
+    measured = [json.loads((ROOT / "results" / part / "benchmark.json").read_text())["rows"] for part in PARTS]
+    first, second = (list(rows.values()) if isinstance(rows, dict) else rows for rows in measured)
+    fast, equations, torch_lstm = (
+        {(r["length"], r["threads"]): r["milliseconds"] for r in first if r["variant"] == variant}
+        for variant in ("fast", "equations", "nn.LSTM")
+    )
+    assert all(0.4 < fast[key] / equations[key] < 0.7 for key in fast)
+    assert all(fast[key] < torch_lstm[key] for key in fast if key[0] >= 100)
+    assert all(1.8 < r["times_the_usual"] < 2.4 for r in second if r["rung"] == "train.py")
 
 
 def test_numbers_of_part_1():
