@@ -7,7 +7,7 @@ usage() {
 The whole report: trains, measures, draws. Started again after a stop, it goes on. What is committed is never touched.
 
     bash run_all.sh            the report on MNIST, into results/mine and figures/mine
-    bash run_all.sh --quick    the same in small, two to four minutes, into results/quick and figures/quick
+    bash run_all.sh --quick    the same in small, about 2 minutes, into results/quick and figures/quick
     bash run_all.sh --deep     besides, more seeds and the studies (days on two cores)
     bash run_all.sh --draw     draws every committed figure again from the committed rows, in a minute; no training
 

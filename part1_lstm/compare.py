@@ -115,7 +115,7 @@ def draw(rows, args):
     """Draw the figures from the rows, as far as there are rows of their sides."""
     there = {row["side"] for row in rows}
     seeds = len({row["seed"] for row in rows if row["side"] == "text"})
-    foot = f"a dot is a run, a line their mean; above: how many runs reached 99 % (LSTM, left: 99.9 %); {seeds} seeds"
+    foot = f"a dot is a run, a line their mean; above: how many runs reached 99 % (LSTM, left: 99.9 %); {seeds} seed{'s' * (seeds != 1)}"
     if {"code", "text"} <= there:
         record = files.load(utils.HERE / "report_record.json", "accuracy")["accuracy"]
         draw_sides(rows, ["code", "text"], args.figures_dir / "fig1_lstm_vs_rnn.png", foot, record)
