@@ -114,8 +114,9 @@ def draw_sides(rows, sides, path, foot, record=None):
 def draw(rows, args):
     """Draw the figures from the rows, as far as there are rows of their sides."""
     there = {row["side"] for row in rows}
-    seeds = len({row["seed"] for row in rows if row["side"] == "text"})
-    foot = f"a dot is a run, a line their mean; above: how many runs reached 99 % (LSTM, left: 99.9 %); {seeds} seed{'s' * (seeds != 1)}"
+    count = len({row["seed"] for row in rows if row["side"] == "text"})
+    seeds = f"{count} seed{'s' * (count != 1)}"
+    foot = f"a dot is a run, a line their mean; above: how many runs reached 99 % (LSTM, left: 99.9 %); {seeds}"
     if {"code", "text"} <= there:
         record = files.load(utils.HERE / "report_record.json", "accuracy")["accuracy"]
         draw_sides(rows, ["code", "text"], args.figures_dir / "fig1_lstm_vs_rnn.png", foot, record)
