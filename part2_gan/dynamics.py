@@ -21,6 +21,7 @@ from PIL import Image
 
 import dataset
 import files
+import latents
 import metrics
 import plots
 import runs
@@ -75,13 +76,6 @@ def run(args):
 def stages_of(row):
     """The epochs of figure 5, as samples have them for keys: the first, the middle one, the last."""
     return [str(epoch) for epoch in sorted({1, max(1, row["epochs"] // 2), row["epochs"]})]
-
-
-def export_generator(checkpoint, path):
-    """Save a run's generator in half precision, small enough for a repository."""
-    saved = files.load(checkpoint, "options", "epoch", "generator", kind="gan")
-    halved = {name: value.half() if value.is_floating_point() else value for name, value in saved["generator"].items()}
-    files.save(path, {name: saved[name] for name in ("kind", "options", "epoch")} | {"generator": halved})
 
 
 def collapsed(row):
@@ -182,7 +176,7 @@ def main(argv=None):
         return
     first = args.out_dir / "dynamics" / next(iter(planned)) / "checkpoint.pt"  # code, balanced, the first seed
     if first.exists() and not args.draw:
-        export_generator(first, args.out_dir / "generator.pt")
+        latents.export(first, args.out_dir / "generator.pt")
     with utils.style():
         draw(rows, args)
 

@@ -56,6 +56,13 @@ def load_generator(path, device):
     return generator.eval(), options
 
 
+def export(checkpoint, path):
+    """Save the generator of a run as it is sampled (its average, if it has one), in half precision."""
+    generator, options = load_generator(checkpoint, "cpu")
+    weights = {name: w.half() if w.is_floating_point() else w for name, w in generator.state_dict().items()}
+    files.save(path, {"kind": "gan", "options": options, "epoch": options["epochs"], "generator": weights})
+
+
 def load_networks(args):
     """Generator, classifier, the options of the generator's run and a line that says where the images come from.
 

@@ -18,7 +18,6 @@ import statistics
 from matplotlib.figure import Figure
 
 import dataset
-import files
 import latents
 import metrics
 import runs
@@ -147,13 +146,6 @@ def draw_best(rows):
     return figure
 
 
-def export(checkpoint, path):
-    """Save the generator of a run as it is sampled, the average of its weights, in half precision."""
-    generator, options = latents.load_generator(checkpoint, "cpu")
-    weights = {name: w.half() if w.is_floating_point() else w for name, w in generator.state_dict().items()}
-    files.save(path, {"kind": "gan", "options": options, "epoch": options["epochs"], "generator": weights})
-
-
 def main(argv=None):
     args = parse_args(argv)
     count = min(60_000, args.limit or 60_000)
@@ -165,7 +157,7 @@ def main(argv=None):
         return
     first, others = args.out_dir / "recipes_best" / next(iter(whole)) / "checkpoint.pt", args.out_dir / "dynamics.json"
     if first.exists() and not args.draw:
-        export(first, args.out_dir / "generator_best.pt")
+        latents.export(first, args.out_dir / "generator_best.pt")
     report = list(runs.load_rows(others).values()) if others.exists() else []
     foot = f"{rows[0]['epochs']} epochs of {rows[0]['limit']:,} digits; a dot a seed"
     with utils.style():

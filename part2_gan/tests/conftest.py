@@ -31,14 +31,14 @@ def committed():
 def trained(tmp_path_factory):
     """A folder with classifier.pt, of typeset digits, and generator.pt, of a run of two epochs."""
     import classifier
-    import dynamics
+    import latents
     import train
 
     folder = tmp_path_factory.mktemp("trained")
     common = [*TYPESET, "--limit", "2000", "--out-dir", str(folder)]
     classifier.main([*common, "--epochs", "3", "--batch-size", "64"])
     train.main([*common, "--epochs", "2", "--batch-size", "32", "--recipe", "code"])
-    dynamics.export_generator(next(folder.glob("*/checkpoint.pt")), folder / "generator.pt")
+    latents.export(next(folder.glob("*/checkpoint.pt")), folder / "generator.pt")
     return folder
 
 
