@@ -97,7 +97,7 @@ step "the report's statements" part1 report.py "${one[@]}"
 part2 report.py "${two[@]}" >> "$results/log.txt"
 
 cat << END | tee -a "$results/log.txt"
-$(printf '%3d:%02d' $((SECONDS / 60)) $((SECONDS % 60)))  done. Look at, in figures/$folder:
+$(printf '%3d:%02d' $((SECONDS / 60)) $((SECONDS % 60)))  done, on $(part1 -c 'import runs, utils; print(runs.CORES, "cores,", utils.processor())'). Look at, in figures/$folder:
   fig1            the LSTM learns every length; the RNN fails more often, the more the longer they are
   fig2, fig3      with the code's settings D wins and the digits are poor; with the text's not (after 50 epochs)
   fig4, fig5      both losses come near log 2; the digits get better (up to 200 epochs)
