@@ -28,6 +28,7 @@ from lstm import LSTM
 
 BATCH, HIDDEN = 128, 128
 STYLES = {"equations": "o-", "equations, compiled": "s--", "fast": "D-", "nn.LSTM": "^-.", "products": "v:"}
+LABELS = {"equations": "equations (lstm.py)", "fast": "fast (fast_lstm.py)", "products": "matrix products alone"}
 
 
 class TorchLSTM(nn.Module):
@@ -84,13 +85,15 @@ def draw(rows, path):
     for variant, style in STYLES.items():
         group = [row for row in rows if (row["variant"], row["threads"]) == (variant, threads)]
         points = sorted((row["length"], row["milliseconds"] / row["length"]) for row in group)
-        axes.plot([length for length, _ in points], [time for _, time in points], style, label=variant)
+        axes.plot(
+            [length for length, _ in points], [time for _, time in points], style, label=LABELS.get(variant, variant)
+        )
     axes.set(xlabel="digits read", ylabel="milliseconds per digit", xscale="log", ylim=(0, None))
     axes.set_xticks(lengths, lengths)
     axes.minorticks_off()
     figure.legend(loc="outside right upper")
     foot = f"{BATCH} palindromes a step, {threads} threads, {rows[0]['processor']}, torch {rows[0]['torch']}"
-    utils.save_figure(figure, path, f"benchmark.py: {foot}")
+    utils.save_figure(figure, path, foot)
 
 
 def main(argv=None):

@@ -12,7 +12,7 @@
     fresh    (with --sides fresh) both cells on fresh palindromes, the RNN with Adam as well
 
 Reads report_record.json, the report's own numbers. Writes OUT_DIR/compare.json, a row for each run, and in FIGURES_DIR
-fig1_lstm_vs_rnn.png and, where there are rows of all four sides, repeated_or_fresh.png. A dot is a run: RNNs tend to
+fig1_lstm_vs_rnn.png and, where there are rows of adam and fresh, repeated_or_fresh.png. A dot is a run: RNNs tend to
 either learn the task or fail, which a mean with an error bar would hide.
 """
 
@@ -46,6 +46,7 @@ TITLES = {
 MARKERS = {"lstm": "o", "rnn": "D"}
 REPORT = {"s": 70, "marker": "_", "linewidth": 2.5, "zorder": 4}  # its means
 DARKER = {"lstm": "#00304D", "rnn": "#6B2A00"}
+ADAM = {"lstm": plots.FURTHER_COLOURS[0], "rnn": plots.FURTHER_COLOURS[1]}
 
 
 def plan(args):
@@ -69,8 +70,8 @@ def draw_panel(axes, strip, rows, side, record=None):
     kinds = dict.fromkeys((row["cell"], row["optimizer"]) for row in rows if row["side"] == side)
     for place, (cell, optimizer) in enumerate(sorted(kinds)):
         label, colour = CELLS[cell].label, CELLS[cell].colour
-        if optimizer == "adam" and side != "adam":
-            label, colour = f"{label}, Adam", plots.FURTHER_COLOURS[1]
+        if optimizer == "adam":
+            label, colour = f"{label}, Adam", ADAM[cell]
         own = [row for row in rows if (row["side"], row["cell"], row["optimizer"]) == (side, cell, optimizer)]
         shift = (2 * place - len(kinds) + 1) * apart
         x, y = [row["input_length"] + shift for row in own], [row["accuracy"] for row in own]
@@ -107,7 +108,8 @@ def draw_sides(rows, sides, path, foot, record=None):
     for n, (side, strip, axes) in enumerate(zip(sides, strips, panels, strict=True)):
         draw_panel(axes, strip, [row for row in rows if row["side"] in sides], side, None if n else record)
     panels[0].set_ylabel("accuracy")
-    panels[-1].legend(loc="lower left") if record is None else panels[0].legend(loc="lower left")
+    for axes in panels[: 1 if record else None]:
+        axes.legend(loc="lower left")
     utils.save_figure(figure, path, foot)
 
 
@@ -120,9 +122,9 @@ def draw(rows, args):
     if {"code", "text"} <= there:
         record = files.load(utils.HERE / "report_record.json", "accuracy")["accuracy"]
         draw_sides(rows, ["code", "text"], args.figures_dir / "fig1_lstm_vs_rnn.png", foot, record)
-    if {"text", "adam", "fresh"} <= there:
-        foot = "a dot is a run, a line their mean; above: how many runs reached 99 %; 5 to 10 seeds"
-        draw_sides(rows, ["text", "adam", "fresh"], args.figures_dir / "repeated_or_fresh.png", foot)
+    if {"adam", "fresh"} <= there:
+        foot = "a dot is a run, a line their mean; above: how many runs reached 99 %; with Adam where it says so"
+        draw_sides(rows, ["adam", "fresh"], args.figures_dir / "repeated_or_fresh.png", foot)
 
 
 def main(argv=None):

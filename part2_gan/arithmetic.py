@@ -50,7 +50,7 @@ def main(argv=None):
     figures = {
         "fig7_roof_to_6": {"roof-6": figure(z_roof, f"From the roof, {roof}, to the 6", starts_as_a_7, "start as a 7")},
         "fig8_hybrid_to_6": {
-            "hybrid-6": figure(z_hybrid, f"From the 6 with a roof, {hybrid}, to the 6", passes_a_9, "pass a 9")
+            "hybrid-6": figure(z_hybrid, f"From the hybrid, {hybrid}, to the 6", passes_a_9, "pass through a 9")
         },
     }
     strips.save(args, "arithmetic", figures, options, source, strength=args.strength)

@@ -100,15 +100,16 @@ def draw_dynamics(groups, arch):
             plots.draw_losses(upper, [row], filled=False, lw=0.8, label=None)
             plots.draw_median(lower, [row], "d_accuracy", filled=False, color=blue, lw=0.8)
         if lost:
-            name = "collapsed, apart: " + ", ".join(f"seed {row['seed']}" for row in lost)
+            name = f"collapsed: seed{'s' * (len(lost) > 1)} " + " and ".join(str(row["seed"]) for row in lost)
             upper.text(0.35 * epochs, max(lost[0]["by_epoch"]["g_loss"][epochs // 4 :]), name, fontsize=9.5)
             lower.text(0.35 * epochs, max(lost[0]["by_epoch"]["d_accuracy"][epochs // 4 :]), name, fontsize=9.5)
         if (recipe, arch) == ("code", "balanced"):
             record = files.load(utils.HERE / "report_record.json", "losses")["losses"]
-            values = torch.tensor([record["d_loss"], record["g_loss"]]).T
-            x = torch.arange(len(values)) * record["steps_between"] / record["steps_per_epoch"]
-            points, _ = upper.plot(x[x < epochs], values[x < epochs], ".", color="0.35", ms=2.5)
-            points.set_label("printed by the report's author")
+            for name, colour in plots.COLOURS.items():
+                values = torch.tensor(record[name])
+                x = torch.arange(len(values)) * record["steps_between"] / record["steps_per_epoch"]
+                upper.plot(x[x < epochs], values[x < epochs], ".", color=colour, ms=2, alpha=0.5)
+            upper.plot([], [], ".", color="0.35", ms=2.5, label="printed by the report's author")
         short = f", after {epochs} of {wanted} epochs" if epochs < wanted else ""
         upper.set(title=f"Settings of the {recipe}, {arch} D{short}", xlabel="")
         lower.set(xlabel="epoch", ylim=(0.4, 1), yticks=(0.5, 0.75, 1))
@@ -155,7 +156,8 @@ def draw(rows, args):
         if not all(groups.values()):
             continue
         counts = " and ".join(f"{len(of_recipe)} by {recipe}" for recipe, of_recipe in groups.items())
-        foot = f"{digits}; runs: {counts}; line: median, band: " + ("95 % of their batches" if bands else "all runs")
+        spread = "95 % of their batches" if bands else "their range"
+        foot = f"{digits}; runs: {counts}; thick line: median of those that did not collapse, band: {spread}"
         figures[losses] = draw_dynamics(groups, arch), foot
         stages = stages_of(groups["code"][0])[-1 if arch == "initial" else 0 :]
         if all(stage in of_recipe[0].get("samples", ()) for of_recipe in groups.values() for stage in stages):

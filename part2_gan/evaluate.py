@@ -22,7 +22,6 @@ import dataset
 import files
 import metrics
 import plots
-import train
 import utils
 from classifier import with_test_digits
 from gan import LATENT_DIM, sample
@@ -57,10 +56,14 @@ def draw(result, path):
         distances, images = picture[space]
         plots.draw_images(ax, dataset.unpack(images), columns=12)
         typical = result["neighbours"][space]["test_median"]
-        ax.set_title(f"Nearest training digits in {space}: a test digit's is {typical:.1f} away (median)", loc="left")
+        ax.set_title(
+            f"Nearest training digits in {space}: a test digit's is {typical:.1f} away (median)",
+            loc="left",
+        )
         for i, distance in enumerate(distances):
             ax.text(29 * i + 15, 31, f"{distance:.1f}", ha="center", va="top", fontsize=9)
-    foot = f"Below each digit its distance from the sample. {plots.describe_digits(options)}; {train.name_of(options)}"
+    source = f"{plots.describe_digits(options)}; a GAN of recipe {options['recipe']}, seed {options['seed']}"
+    foot = f"Does G copy? Below each training digit its distance from the sample. {source}"
     utils.save_figure(figure, path, foot, options["dataset"])
 
 

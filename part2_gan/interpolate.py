@@ -45,7 +45,7 @@ def main(argv=None):
             return 1 in strips.clear(strip)[1:-1] and set(strip["digits"]) <= set(usual)
 
         made = strips.make(generator, classifier, starts[: len(ends)], ends, args.steps)
-        title, rule = f"From a {first} to a {second} in a straight line", "pass a 1 and no other digit"
+        title, rule = f"From a {first} to a {second} in a straight line", "pass through a 1 and no other digit"
         groups[f"{first}-{second}"] = strips.choose(title, made, passes_a_1, rule, args.examples)
     strips.save(args, "interpolate", {"fig6_interpolation": groups}, options, source)
 

@@ -8,10 +8,7 @@ Nobody picks latents by eye: z counts as a latent of the digit d where the class
 least --confidence.
 """
 
-import math
-
 import torch
-import torch.nn.functional as F
 
 import files
 import metrics
@@ -112,21 +109,3 @@ def line(start, end, alpha):
     """(1 - alpha) start + alpha end: between rows of (n, d) at alphas (k,), as (n, k, d)."""
     alpha = alpha.to(start).reshape(-1, 1)
     return (1 - alpha) * start.unsqueeze(1) + alpha * end.unsqueeze(1)
-
-
-def slerp(start, end, alpha):
-    """Spherical interpolation between latents (n, d) at alphas (k,), as (n, k, d); White 2016.
-
-    Where both ends point in the same direction, or in opposite ones, there is no one great circle: there, the line.
-    """
-    first, second, steps = start.cpu().double(), end.cpu().double(), alpha.cpu().double().reshape(-1, 1)
-    angle = torch.cosine_similarity(first, second, dim=-1).clamp(-1, 1).acos().reshape(-1, 1, 1)
-    sine = angle.sin()
-    weight, other = (torch.sin(part * angle) / sine.clamp(min=1e-6) for part in (1 - steps, steps))
-    curve = weight * first.unsqueeze(1) + other * second.unsqueeze(1)
-    return torch.where(sine < 1e-6, line(first, second, steps), curve).to(start.dtype).to(start.device)
-
-
-def on_sphere(z):
-    """Latents (..., 100) scaled to the norm sqrt(100) = 10; those of N(0, 1) have 9.97 on average."""
-    return F.normalize(z, dim=-1) * math.sqrt(LATENT_DIM)

@@ -72,7 +72,7 @@ def draw_losses(ax, rows, filled=True, **line):
         own = {"color": COLOURS[name], "ls": LINES[name], "label": label}
         draw_median(ax, rows, name, filled, **own | line)
     if filled:
-        ax.axhline(math.log(2), color="0.3", lw=1, ls=":", label="log 2: D cannot tell real from fake")
+        ax.axhline(math.log(2), color="0.3", lw=1, ls=":", label="log 2: loss of a guessing D")
         ax.set(xlabel="epoch", ylabel="loss (nats)", xlim=(0, len(rows[0]["by_epoch"]["d_loss"])))
         ax.xaxis.get_major_locator().set_params(integer=True)
 

@@ -72,11 +72,11 @@ def draw(groups, path, foot, data):
     for group in groups:
         head = group["title"] + "\n"
         if group["picked"]:
-            number = f"number {group['picked']['number']} of {group['tried']} tried"
-            picked = f"Picked, as the author did: {number}, of which {group['fitting']} {group['rule']}"
+            number = f"the first of the {group['fitting']} in {group['tried']} that {group['rule']}"
+            picked = f"Picked, as the author did: {number}, number {group['picked']['number']}"
             blocks.append((head + picked, [group["picked"]]))
             head = ""
-        blocks.append((f"{head}Not picked: the first {len(group['by_seed'])} of the seed", group["by_seed"]))
+        blocks.append((f"{head}Not picked: the first {len(group['by_seed'])} drawn", group["by_seed"]))
 
     first = blocks[0][1][0]
     left = [*first["shown"], ""] if first["shown"] else []  # with a gap

@@ -176,7 +176,7 @@ def draw_gradients(rows, path):
     panels[0].set_ylabel("gradient, relative to the last digit's")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     seeds, steps = len({row["seed"] for row in rows}), rows[0]["steps"]
-    utils.save_figure(figure, path, f"studies/gradients.py: {steps} digits read; median and range of {seeds} seeds")
+    utils.save_figure(figure, path, f"the last {SHOWN} of {steps} digits read; median and range of {seeds} seeds")
 
 
 def draw_gates(row, path):
@@ -194,8 +194,10 @@ def draw_gates(row, path):
         axes.grid(False)
         axes.set_xticks(range(row["trained_on"]), gates["palindrome"][:-1], fontsize=8)
         axes.set_yticks(range(len(gates["shown"])), gates["shown"])
-    foot = f"LSTM trained on {row['trained_on']} digits, seed {row['seed']}; units that differ"
-    utils.save_figure(figure, path, f"studies/gradients.py: {foot}; one palindrome")
+    foot = (
+        f"LSTM trained on {row['trained_on']} digits, seed {row['seed']}; {len(gates['shown'])} units chosen to differ"
+    )
+    utils.save_figure(figure, path, f"{foot}; one palindrome")
 
 
 def main(argv=None):

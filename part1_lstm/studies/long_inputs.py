@@ -51,10 +51,8 @@ def draw(rows, path):
     axes.set_xlabel("digits read")
     draw_legend(figure, rows)
     seeds = len({row["seed"] for row in rows})
-    foot = (
-        f"learned: 99 % of the validation palindromes right within {EPOCHS} epochs, from {FAR} digits on {FAR_EPOCHS}"
-    )
-    utils.save_figure(figure, path, f"studies/long_inputs.py: {seeds} seeds; {foot}")
+    foot = f"learned: 99 % of validation palindromes right within {EPOCHS} epochs, {FAR_EPOCHS} from {FAR} digits on"
+    utils.save_figure(figure, path, f"{seeds} seeds; {foot}")
 
 
 def main(argv=None):

@@ -104,7 +104,7 @@ def draw_learned(axes, rows):
             x += 1
         x += 0.4
     axes.set_xticks(list(names), names.values())
-    axes.set(xlim=(-0.6, x - 0.8), xlabel="training palindromes: so many, repeated, or fresh ones in every batch")
+    axes.set(xlim=(-0.6, x - 0.8), xlabel="number of training palindromes (fresh: new ones in every batch)")
 
 
 def draw(rows, path):
@@ -119,15 +119,15 @@ def draw(rows, path):
     panels = below[0].subplots(1, 2, sharex=True, sharey=True) if below else []
     for axes, group, what in zip(panels, groups, ("64,000 repeated", "fresh"), strict=False):
         for row in group:
-            updates, ratios = zip(*[(n, ratio or math.inf) for n, ratio in row["gradients"]], strict=True)
+            updates, ratios = zip(*[(n, 1 / (ratio or math.inf)) for n, ratio in row["gradients"]], strict=True)
             end = [-1] if row["updates_to_99"] else []  # a dot
             axes.plot(updates, ratios, "o-", markevery=end, color=CELLS["lstm"].colour, lw=1.2)
-        axes.axhspan(VANISHED, 1e11, color="0.93", zorder=0)
-        axes.text(0.985, 0.62, "vanished", transform=axes.transAxes, ha="right")
-        axes.set(title=f"LSTM, {length} digits, {what} palindromes", xlabel="update", yscale="log", ylim=(3e-3, 1e11))
-        axes.set_ylabel("gradient, last step / first" if axes is panels[0] else "")
+        axes.axhspan(1e-11, 1 / VANISHED, color="0.93", zorder=0)
+        axes.text(0.985, 0.38, "vanished", transform=axes.transAxes, ha="right")
+        axes.set(title=f"LSTM, {length} digits, {what} palindromes", xlabel="update", yscale="log", ylim=(1e-11, 300))
+        axes.set_ylabel("gradient, first step / last" if axes is panels[0] else "")
     foot = f"a run has learned when 99 % of {TEST:,} test palindromes are right, within {rows[0]['updates']:,} updates"
-    utils.save_figure(figure, path, f"studies/repetition.py; {foot}; dots: runs that have learned")
+    utils.save_figure(figure, path, f"{foot}; no bar: not run; below, a line a run, a dot where it has learned")
 
 
 def main(argv=None):

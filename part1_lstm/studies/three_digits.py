@@ -111,7 +111,7 @@ def draw(rows, path):
     axes.minorticks_off()
     axes.set_yticks(range(4), names)
     foot = "a dot for each seed; RMSprop, all training palindromes as one batch; each palindrome held out once"
-    utils.save_figure(figure, path, f"studies/three_digits.py: {foot}")
+    utils.save_figure(figure, path, foot)
 
 
 def main(argv=None):

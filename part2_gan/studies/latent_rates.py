@@ -178,6 +178,11 @@ def draw_rates(groups):
             for i, name in enumerate(names):
                 values = [row[f"{name}_{digit}"] for row in rows if f"{name}_{digit}" in row]
                 draw_bar(ax, 2.5 * side + i, values, LOOKS[i])
+                if len(values) < len(rows):
+                    note = f"of {len(values)}\nonly" if values else "not\nmeasured"
+                    ax.text(2.5 * side + i, max(values, default=0) + 0.03, note, ha="center", fontsize=9)
+                elif max(values) < 0.01:
+                    ax.text(2.5 * side + i, 0.03, f"{max(values):.1%}\nat most", ha="center", fontsize=9)
         ax.set(title=title, xticks=[2.5 * side + 0.5 for side in range(len(groups))], xticklabels=groups)
         ax.set_xlim(-0.75, 2.5 * len(groups) - 0.75)
     finish(figure, axes, 1, "as the title says", "control: a random direction of the same length")
@@ -190,7 +195,7 @@ def draw_sums(groups):
     axes = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for ax, (recipe, rows) in zip(axes, groups.items(), strict=True):
         ax.axvspan(8.5, 9.5, color="0.9", lw=0)
-        ax.text(9, 0.98, "report: 9", ha="center", va="top", fontsize=9.5, transform=ax.get_xaxis_transform())
+        ax.text(9, 0.98, "report", ha="center", va="top", fontsize=9.5, transform=ax.get_xaxis_transform())
         for digit in range(10):
             draw_bar(ax, digit - 0.2, [row["sum"][digit] for row in rows], LOOKS[0], 0.4)
             draw_bar(ax, digit + 0.2, [row["sum_random"][digit] for row in rows], LOOKS[1], 0.4, dots=False)

@@ -92,8 +92,8 @@ def of_setting(rows, own):
 
 def draw(rows):
     """A column a repair: samples, how often D is right, how far the samples are from digits. Returns the figure."""
-    figure = Figure(figsize=(11, 6))
-    axes = figure.subplots(3, len(COLUMNS), sharey="row", height_ratios=(2, 1, 1))
+    figure = Figure(figsize=(11, 5.6))
+    axes = figure.subplots(3, len(COLUMNS), sharey="row", height_ratios=(1.9, 1, 1))
     for (grid, *below), (title, own) in zip(axes.T, COLUMNS.items(), strict=True):
         chosen = of_setting(rows, own)
         if samples := chosen[0].get("samples"):
@@ -144,8 +144,10 @@ def main(argv=None):
     path, seeds = args.figures_dir / "why_d_won.png", len({row["seed"] for row in rows})
     if not all(of_setting(rows, own) for own in COLUMNS.values()):
         return print(f"{path}: not drawn, its columns have no rows yet")
-    foot = f"{plots.describe_digits(rows[0])}; {rows[0]['epochs']} epochs; a dot a seed ({seeds}) and their median; "
-    foot += "slips: eps 0.8 in BatchNorm, D updated on images of the G before its update"
+    foot = (
+        f"{plots.describe_digits(rows[0])}; {rows[0]['epochs']} epochs; G of the text; a dot a seed ({seeds}), number: "
+    )
+    foot += "median; slips: eps 0.8 in BatchNorm, D updated on images made before G's update"
     with utils.style():
         utils.save_figure(draw(rows), path, foot, rows[0]["dataset"])
 

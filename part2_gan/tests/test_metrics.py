@@ -10,7 +10,6 @@ import classifier as classifiers
 import dataset
 import evaluate
 import files
-import latents
 import metrics
 from gan import Generator
 
@@ -104,7 +103,6 @@ def test_a_device_without_doubles(digits, monkeypatch):
     classifier, _, (*_, features, probabilities) = digits
     reference = metrics.reference(features, probabilities, features)
     metrics.quality(Generator(), classifier, reference, metrics.manifold(features[:200]), samples=300)
-    latents.slerp(torch.randn(2, 100), torch.randn(2, 100), torch.linspace(0, 1, 3))
     assert len(copies) >= 8
 
 
