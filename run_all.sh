@@ -23,14 +23,14 @@ while [ $# -gt 0 ]; do
     case $1 in
         --quick | --deep | --draw) mode=${1#--} ;;
         --dataset=*) dataset=${1#*=} ;;
-        --dataset) dataset=$2 && shift ;;
+        --dataset) dataset=${2-none} && shift $(($# > 1)) ;;
         -h | --help) usage && exit 0 ;;
         *) echo "run_all.sh: $1 is no option of this script (see --help)" >&2 && exit 2 ;;
     esac
     shift
 done
 case $dataset in "" | mnist | typeset) ;; *) echo "run_all.sh: --dataset is mnist or typeset" >&2 && exit 2 ;; esac
-if [ -n "$MNIST_DIR" ]; then MNIST_DIR=$(cd "${MNIST_DIR/#\~/$HOME}" && pwd) && export MNIST_DIR; fi
+if [ -n "$MNIST_DIR" ]; then MNIST_DIR=$(cd "${MNIST_DIR/#\~/$HOME}" && pwd) || exit 2; export MNIST_DIR; fi
 cd "$(dirname "$(readlink -f "$0")")"
 
 EXTRA_PACKAGES=()
@@ -44,7 +44,8 @@ if [ $mode = draw ]; then # the two parts beside one another
     for name in dynamics evaluate; do part2 $name.py --draw; done
     for name in overpowering recipes latent_rates; do part2 -m studies.$name --draw; done
     for name in interpolate arithmetic; do part2 $name.py --out-dir "$(mktemp -d)" --figures-dir "$PWD/figures"; done
-    wait $! && exit
+    wait $!
+    exit
 fi
 
 note="" status=0

@@ -1,15 +1,14 @@
-"""How long a training step of the LSTM takes, beside torch.nn.LSTM and its matrix products alone.
+"""How long a training step of the LSTM takes, beside torch.nn.LSTM.
 
     python benchmark.py --out-dir mine      # on one thread and on all: minutes; leave the machine alone meanwhile
     python benchmark.py --draw              # the figure from the rows that are there
 
-Steps of train.train_epoch take turns: by the equations (lstm.py), the same with torch.compile around the cell if there
-is a C++ compiler, fast (fast_lstm.py, what train.py uses), torch's nn.LSTM; and the products of the recurrence alone.
-Milliseconds are medians over the rounds, `of_nn_lstm` is the median of the rounds' ratios. Writes
+Steps of train.train_epoch take turns: by the equations (lstm.py), fast (fast_lstm.py, what train.py uses), torch's
+nn.LSTM. Milliseconds are medians over the rounds, `of_nn_lstm` is the median of the rounds' ratios. Writes
 OUT_DIR/benchmark.json and FIGURES_DIR/lstm_speed.png.
 """
 
-import shutil
+import itertools
 import statistics
 import time
 from functools import partial
@@ -27,8 +26,8 @@ from fast_lstm import FastLSTM
 from lstm import LSTM
 
 BATCH, HIDDEN = 128, 128
-STYLES = {"equations": "o-", "equations, compiled": "s--", "fast": "D-", "nn.LSTM": "^-.", "products": "v:"}
-LABELS = {"equations": "equations (lstm.py)", "fast": "fast (fast_lstm.py)", "products": "matrix products alone"}
+STYLES = {"equations": "o-", "fast": "D-", "nn.LSTM": "^-."}
+LABELS = {"equations": "equations (lstm.py)", "fast": "fast (fast_lstm.py)", "nn.LSTM": "nn.LSTM"}
 
 
 class TorchLSTM(nn.Module):
@@ -42,27 +41,15 @@ class TorchLSTM(nn.Module):
         return self.W_ph(self.lstm(F.one_hot(digits, 10).float())[0][:, -1])
 
 
-def products(W, h, da, length):
-    """W_h h, W_h^T da and da h^T, the products of each step forward and backward."""
-    for _ in range(length):
-        a, dh, dW = W @ h, W.t() @ da, da @ h.t()
-    return (a.sum() + dh.sum() + dW.sum()).item()  # waits for a GPU
-
-
 def variants(length, device):
-    """{variant: a function that does one training step, or its products}."""
-    models = {"equations": LSTM(), "equations, compiled": LSTM(), "fast": FastLSTM(), "nn.LSTM": TorchLSTM()}
-    compiled = models["equations, compiled"]
-    compiled.cell = torch.compile(compiled.cell)  # the whole recurrence would take minutes to compile
-    if not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
-        del models["equations, compiled"]
+    """{variant: a function that does one training step}."""
+    models = {"equations": LSTM(), "fast": FastLSTM(), "nn.LSTM": TorchLSTM()}
     digits, order = torch.randint(10, (BATCH, length), device=device), torch.arange(BATCH, device=device)
     steps = {}
     for name, model in models.items():
         optimizer = torch.optim.RMSprop(model.to(device).parameters(), lr=1e-3)
         steps[name] = partial(train.train_epoch, model, optimizer, digits, digits[:, 0], order, BATCH, 10.0)
-    sizes = ((4 * HIDDEN, HIDDEN), (HIDDEN, BATCH), (4 * HIDDEN, BATCH))
-    return steps | {"products": partial(products, *(torch.randn(size, device=device) for size in sizes), length)}
+    return steps
 
 
 def measure(length, rounds, device):
@@ -85,14 +72,14 @@ def draw(rows, path):
     for variant, style in STYLES.items():
         group = [row for row in rows if (row["variant"], row["threads"]) == (variant, threads)]
         points = sorted((row["length"], row["milliseconds"] / row["length"]) for row in group)
-        axes.plot(
-            [length for length, _ in points], [time for _, time in points], style, label=LABELS.get(variant, variant)
-        )
+        if points:
+            axes.plot(*zip(*points, strict=True), style, label=LABELS[variant])
     axes.set(xlabel="digits read", ylabel="milliseconds per digit", xscale="log", ylim=(0, None))
     axes.set_xticks(lengths, lengths)
     axes.minorticks_off()
     figure.legend(loc="outside right upper")
-    foot = f"{BATCH} palindromes a step, {threads} threads, {rows[0]['processor']}, torch {rows[0]['torch']}"
+    count = f"{threads} thread{'s' * (threads != 1)}"
+    foot = f"{BATCH} palindromes a step, {count}, {rows[0]['processor']}, torch {rows[0]['torch']}"
     utils.save_figure(figure, path, foot)
 
 
@@ -106,16 +93,17 @@ def main(argv=None):
     args = parser.parse_args(argv)
     path, device = args.out_dir / "benchmark.json", utils.pick_device(args)
     rows = runs.load_rows(path) if args.draw else {}
-    for length, threads in [] if args.draw else [(n, m) for n in args.lengths for m in sorted({1, args.threads})]:
-        torch.set_num_threads(threads)
-        times = measure(length, args.rounds, device)
-        for variant, values in times.items():
-            ratio = statistics.median(a / b for a, b in zip(values, times["nn.LSTM"], strict=True))
-            row = {"variant": variant, "length": length, "milliseconds": statistics.median(values), "of_nn_lstm": ratio}
-            name = f"{variant}, {length} digits, --threads {threads}"
-            rows[name] = row | utils.provenance(device)
-            print(f"{name}: {row['milliseconds']:.2f} ms, {ratio:.2f} of nn.LSTM's", flush=True)
     if not args.draw:
+        for length, threads in itertools.product(args.lengths, sorted({1, args.threads})):
+            torch.set_num_threads(threads)
+            times = measure(length, args.rounds, device)
+            for variant, values in times.items():
+                ratio = statistics.median(a / b for a, b in zip(values, times["nn.LSTM"], strict=True))
+                row = {"variant": variant, "length": length}
+                row |= {"milliseconds": statistics.median(values), "of_nn_lstm": ratio}
+                name = f"{variant}, {length} digits, --threads {threads}"
+                rows[name] = row | utils.provenance(device)
+                print(f"{name}: {row['milliseconds']:.2f} ms, {ratio:.2f} of nn.LSTM's", flush=True)
         args.out_dir.mkdir(parents=True, exist_ok=True)
         files.save(path, {"study": "benchmark", "rows": rows})
     with utils.style():

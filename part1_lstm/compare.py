@@ -55,10 +55,10 @@ def plan(args):
     for length in sorted(set(args.lengths), reverse=True):
         for seed in range(args.seed, args.seed + args.seeds):
             for side in args.sides:
-                for own in SIDES[side]:
-                    data = {"data_seed": seed} if (side, own["cell"]) == ("code", "lstm") else {}
-                    epochs = {"epochs": min(args.epochs, own.get("epochs", args.epochs))}
-                    options = train.options(input_length=length, seed=seed, **own | data | epochs)
+                for changes in SIDES[side]:
+                    data = {"data_seed": seed} if (side, changes["cell"]) == ("code", "lstm") else {}
+                    epochs = {"epochs": min(args.epochs, changes.get("epochs", args.epochs))}
+                    options = train.options(input_length=length, seed=seed, **changes | data | epochs)
                     planned[f"{side}_{train.name_of(options)}"] = {"side": side} | options
     return planned
 
@@ -72,21 +72,21 @@ def draw_panel(axes, strip, rows, side, record=None):
         label, colour = CELLS[cell].label, CELLS[cell].colour
         if optimizer == "adam":
             label, colour = f"{label}, Adam", ADAM[cell]
-        own = [row for row in rows if (row["side"], row["cell"], row["optimizer"]) == (side, cell, optimizer)]
+        dots = [row for row in rows if (row["side"], row["cell"], row["optimizer"]) == (side, cell, optimizer)]
         shift = (2 * place - len(kinds) + 1) * apart
-        x, y = [row["input_length"] + shift for row in own], [row["accuracy"] for row in own]
+        x, y = [row["input_length"] + shift for row in dots], [row["accuracy"] for row in dots]
         marker = MARKERS.get(cell, "s")
         axes.scatter(x, y, color=colour, marker=marker, **plots.DOT)
-        groups = {n: [row for row in own if row["input_length"] == n] for n in lengths}
-        groups = {n: group for n, group in groups.items() if group}
+        there = sorted({row["input_length"] for row in dots})
+        groups = {n: [row for row in dots if row["input_length"] == n] for n in there}
         means = [statistics.mean(row["accuracy"] for row in group) for group in groups.values()]
         axes.plot(list(groups), means, "-" if cell == "lstm" else "--", color=colour, marker=marker, ms=5, label=label)
         for n, group in groups.items():
-            told = f"{sum(row['reached'] for row in group)}/{len(group)}"
-            strip.text(n, -place, told, color=colour, ha="center", va="center", fontsize=8.5)
+            learned = f"{sum(row['reached'] for row in group)}/{len(group)}"
+            strip.text(n, -place, learned, color=colour, ha="center", va="center", fontsize=8.5)
         strip.text(lengths[0] - 5 * apart, -place, f"{label} ", color=colour, ha="right", va="center", fontsize=8.5)
-    for cell, of in (record or {}).items():
-        means = {row["input_length"]: row["mean"] for row in of["lengths"] if row["input_length"] in lengths}
+    for cell, report in (record or {}).items():
+        means = {row["input_length"]: row["mean"] for row in report["lengths"] if row["input_length"] in lengths}
         axes.scatter(list(means), list(means.values()), color=DARKER[cell], **REPORT)
     if record:
         axes.scatter([], [], color="0.15", label="the report's means", **REPORT)
@@ -135,7 +135,6 @@ def main(argv=None):
     help = "maximum number of epochs; on fresh palindromes at most 20"
     parser.add_argument("--epochs", type=utils.number(int, low=1), default=100, help=help)
     runs.add_options(parser, seeds=5)
-    utils.add_options(parser, threads=1)
     args = parser.parse_args(argv)
     rows = runs.study("compare", plan(args), train.run, args, train.CODE)
     if rows:

@@ -76,13 +76,11 @@ def written_whole(path):
             except OSError as error:
                 if error.errno not in (errno.EINVAL, errno.ENOSYS):  # a file system that cannot
                     raise
-        for attempt in range(10):
-            try:
+        for _ in range(9):
+            with contextlib.suppress(PermissionError):  # Windows, while a virus scanner reads the file
                 return os.replace(temporary, path)
-            except PermissionError:  # Windows, while a virus scanner reads the file
-                if attempt == 9:
-                    raise
-                time.sleep(0.1)
+            time.sleep(0.1)
+        os.replace(temporary, path)
     except OSError as error:  # a full disk does not say which file it was
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
@@ -94,9 +92,9 @@ def save(path, data):
     if path.suffix == ".json":
         lines = []
         for key, value in data.items():
-            text = json.dumps(value, default=str)
+            text = json.dumps(value)
             if isinstance(value, dict) and value:
-                entries = (f"{json.dumps(k)}: {json.dumps(v, default=str)}" for k, v in value.items())
+                entries = (f"{json.dumps(k)}: {json.dumps(v)}" for k, v in value.items())
                 text = "{\n  " + ",\n  ".join(entries) + "\n }"
             lines.append(f"{json.dumps(key)}: {text}")
         content = ("{\n " + ",\n ".join(lines) + "\n}\n").encode()
@@ -125,9 +123,9 @@ def load(path, *keys, kind=None, device="cpu"):
         raise InputError(f"{path}: there is no such file") from None
     except Exception as error:  # torch raises many kinds for a damaged or foreign file
         raise InputError(f"{path}: this file cannot be read ({first_line(error)})") from None
-    found = data.get("kind") if isinstance(data, dict) else type(data).__name__
-    if not isinstance(data, dict) or (kind and found != kind):
-        raise InputError(f"{path}: a file of kind {kind or 'dictionary'!r} is needed, this one holds {found!r}")
+    content = data.get("kind") if isinstance(data, dict) else type(data).__name__
+    if not isinstance(data, dict) or (kind and content != kind):
+        raise InputError(f"{path}: a file of kind {kind or 'dictionary'!r} is needed, this one holds {content!r}")
     if missing := [key for key in keys if key not in data]:
         raise InputError(f"{path}: this file has no {missing[0]!r}; is it another script's, or an older version's?")
     return data

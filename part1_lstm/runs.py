@@ -32,7 +32,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 
 def add_options(parser, seeds):
-    """Add the options of every study: how many runs, how they are processed."""
+    """Add the options of every study: how many runs, how they are processed, and those of every script."""
     workers = 1 if dist.is_torchelastic_launched() else CORES  # torchrun's processes are workers already
     add, count = parser.add_argument, utils.number(int, low=1, high=1024)
     add("--seeds", type=count, default=seeds, help="runs of a kind, seeds from --seed on")
@@ -40,14 +40,12 @@ def add_options(parser, seeds):
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--draw", action="store_true", help="train nothing, draw the rows that are there")
     start.add_argument("--restart", action="store_true", help="train all again")
+    utils.add_options(parser, threads=1)
 
 
 def load_rows(path):
     """The rows in a study's file, {name: row}; raises InputError, in one line, if the file is not one."""
-    data = files.load(path, "study", "rows")
-    if data["study"] != path.stem or not isinstance(data["rows"], dict):
-        raise files.InputError(f"{path}: its rows are those of the study {data['study']!r}, not {path.stem!r}")
-    return data["rows"]
+    return files.load(path, "study", "rows")["rows"]
 
 
 def study(name, plan, train, args, code):
@@ -67,28 +65,30 @@ def study(name, plan, train, args, code):
         path = path.with_suffix(f".rank{rank}.json")
     with files.hold(args.out_dir / name / f"rank{rank}" if rank else args.out_dir / name):
         rows = load_rows(path) if path.exists() else {}
+        if args.restart:
+            rows = {run: row for run, row in rows.items() if run not in plan}
         for run, options in plan.items():
             for option, value in json.loads(json.dumps(options)).items():
-                if run in rows and not args.restart and rows[run].get(option, value) != value:
-                    told = f"{path}: its row {run} has {option} {rows[run][option]}, not {value}"
-                    raise files.InputError(f"{told}; give another --out-dir, or --restart to train all again")
-        todo = [[run for run in plan if args.restart or run not in rows]]
+                if run in rows and rows[run].get(option, value) != value:
+                    text = f"{path}: its row {run} has {option} {rows[run][option]}, not {value}"
+                    raise files.InputError(f"{text}; give another --out-dir, or --restart to train all again")
+        todo = [[run for run in plan if run not in rows]]
         if world > 1:
             dist.broadcast_object_list(todo)
         if not rank:
             print(f"{path}: {len(todo[0])} of {len(plan)} runs to train, the others are there")
-        if old := sum(rows[run].get("code") != code for run in plan if run in rows and run not in todo[0]):
+        if old := sum(rows[run].get("code") != code for run in plan if run in rows):
             print(f"{old} of its rows come from other code than the present one; --restart trains them again")
         jobs = []
         for run in todo[0][rank::world]:
-            if args.restart or run not in rows:
-                own = {"folder": args.out_dir / name / run, "resume": not args.restart}
-                own["position"] = 1 + len(jobs) % args.workers  # of its progress bar
-                jobs.append((run, argparse.Namespace(**vars(args) | plan[run] | own)))
+            if run not in rows:
+                options = plan[run] | {"folder": args.out_dir / name / run, "resume": not args.restart}
+                options["position"] = 1 + len(jobs) % args.workers  # of its progress bar
+                jobs.append((run, argparse.Namespace(**vars(args) | options)))
         with utils.progress(total=len(jobs), desc=name, unit="run", disable=not jobs) as bar:
-            for run, found in in_parallel(train, jobs, args.workers):
-                rows[run] = json.loads(json.dumps(plan[run] | found))
-                files.save(path, {"study": path.stem, "rows": dict(sorted(rows.items()))})
+            for run, result in in_parallel(train, jobs, args.workers):
+                rows[run] = json.loads(json.dumps(plan[run] | result))
+                files.save(path, {"study": name, "rows": dict(sorted(rows.items()))})
                 bar.update()
         if world > 1:
             parts = [None] * world

@@ -51,7 +51,7 @@ def number(kind, low=-math.inf, high=math.inf, above=-math.inf, below=math.inf):
     """An argparse type: a finite int or float with low <= value <= high and above < value < below."""
     high = 2**31 - 1 if kind is int and high == math.inf else high
     limits = {"at least": low, "at most": high, "more than": above, "less than": below}
-    wanted = " and ".join(f"{words} {limit:g}" for words, limit in limits.items() if math.isfinite(limit))
+    wanted = " and ".join(f"{name} {limit:g}" for name, limit in limits.items() if math.isfinite(limit))
 
     def parse(text):
         value = kind(text)
@@ -70,10 +70,9 @@ def path(text):
 
 def add_folders(parser):
     """Add the options that say where to write."""
-    parser.add_argument("--out-dir", type=path, help="folder for results (default: the repository's)")
-    parser.add_argument(
-        "--figures-dir", type=path, help="folder for figures (default: --out-dir, else the repository's)"
-    )
+    add = parser.add_argument
+    add("--out-dir", type=path, help="folder for results (default: the repository's)")
+    add("--figures-dir", type=path, help="folder for figures (default: --out-dir, else the repository's)")
 
 
 def add_options(parser, threads):
@@ -87,12 +86,11 @@ def add_options(parser, threads):
 
 def pick_device(args):
     """The torch.device that --device names, with --threads in force; InputError if it is not here or not usable."""
-    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    name = next(name for name in found if found[name]) if args.device == "auto" else args.device
+    usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = next(name for name in usable if usable[name]) if args.device == "auto" else args.device
     torch.set_num_threads(args.threads)
-    torch.set_flush_denormal(
-        True
-    )  # numbers below 1e-38 count as 0: Intel's processors take ten times as long with them
+    # Numbers below 1e-38 count as 0: Intel's processors take ten times as long with them.
+    torch.set_flush_denormal(True)
     # On a CPU "medium" takes oneDNN's products for MKL's: on AMD's with AVX-512 as exact and up to twice as fast.
     fast = name == "cpu" and "AuthenticAMD" in processor() and torch.backends.cpu.get_cpu_capability() == "AVX512"
     torch.set_float32_matmul_precision("medium" if fast else "highest")
@@ -117,8 +115,8 @@ def processor():
 def commit():
     """The commit of this code, "-dirty" added if the part's files differ from it; None outside its repository."""
 
-    def git(*words):
-        command = ["git", "-C", HERE, "-c", "safe.directory=*", *words]
+    def git(*arguments):
+        command = ["git", "-C", HERE, "-c", "safe.directory=*", *arguments]
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
     with contextlib.suppress(OSError):  # git is not installed

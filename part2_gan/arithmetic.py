@@ -47,12 +47,9 @@ def main(argv=None):
         return strips.choose(title, made, shows, rule, args.examples)
 
     roof, hybrid = "$z_7 - z_1$", f"$z_6 + {args.strength:g}\\,(z_7 - z_1)$"
-    figures = {
-        "fig7_roof_to_6": {"roof-6": figure(z_roof, f"From the roof, {roof}, to the 6", starts_as_a_7, "start as a 7")},
-        "fig8_hybrid_to_6": {
-            "hybrid-6": figure(z_hybrid, f"From the hybrid, {hybrid}, to the 6", passes_a_9, "pass through a 9")
-        },
-    }
+    figure_7 = figure(z_roof, f"From the roof, {roof}, to the 6", starts_as_a_7, "start as a 7")
+    figure_8 = figure(z_hybrid, f"From the hybrid, {hybrid}, to the 6", passes_a_9, "pass through a 9")
+    figures = {"fig7_roof_to_6": {"roof-6": figure_7}, "fig8_hybrid_to_6": {"hybrid-6": figure_8}}
     strips.save(args, "arithmetic", figures, options, source, strength=args.strength)
 
 

@@ -21,8 +21,8 @@ def restore(path, wanted, parts, code, device):
         state["history"] = saved["history"].cpu()
         for name, value in wanted.items():
             if saved["options"][name] != value and (name != "epochs" or value < state["epoch"]):
-                told = f"{name} {saved['options'][name]}, not {value}; --restart replaces that run"
-                raise files.InputError(f"{path}: the run there has {told}")
+                text = f"{name} {saved['options'][name]}, not {value}; --restart replaces that run"
+                raise files.InputError(f"{path}: the run there has {text}")
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         for module, random_state in zip(random_modules(device), saved["rng"], strict=False):

@@ -89,8 +89,8 @@ def measure_real(train, test):
         return None
     manifolds = [metrics.manifold(metrics.thinned(features, 5000)) for features, _ in (train, test)]
     precision, recall = metrics.precision_recall(*manifolds)
-    found = {"frechet_distance": metrics.frechet_distance(train[0], test[0]), "precision": precision, "recall": recall}
-    return found | {"sure_share": metrics.describe(test[1])["sure_share"]}
+    result = {"frechet_distance": metrics.frechet_distance(train[0], test[0]), "precision": precision, "recall": recall}
+    return result | {"sure_share": metrics.describe(test[1])["sure_share"]}
 
 
 def train(args):

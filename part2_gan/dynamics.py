@@ -43,7 +43,6 @@ def parse_args(argv=None):
     parser.add_argument("--limit", type=utils.number(int, low=0), default=0, help="the first so many images (0: all)")
     train.add_where(parser)
     runs.add_options(parser, seeds=1)
-    utils.add_options(parser, threads=1)
     args = parser.parse_args(argv)
     args.first = args.seed
     return args
@@ -67,15 +66,16 @@ def run(args):
         images = {epoch: dataset.scale(dataset.unpack(samples[epoch])).to(device) for epoch in stages}
         seen = {epoch: metrics.outputs(classifier, images[epoch])[1] for epoch in stages}
         row["sure"] = {epoch: 25 - metrics.describe(seen[epoch])["unsure"] for epoch in stages}
-    row["largest_g_loss"] = max(row["bands"]["g_loss"]["max"])
     if (args.recipe, args.arch, args.seed) != ("code", "balanced", args.first):  # the animation shows that run
         row["samples"] = {epoch: samples[epoch] for epoch in (stages if args.seed == args.first else stages[-1:])}
     return row
 
 
 def stages_of(row):
-    """The epochs of figure 5, as samples have them for keys: the first, the middle one, the last."""
-    return [str(epoch) for epoch in sorted({1, max(1, row["epochs"] // 2), row["epochs"]})]
+    """The epochs of figure 5, as a row's samples have them for keys: the first, the nearest to the middle, the last."""
+    drawn = [int(epoch) for epoch in row["samples"]]
+    middle = min(drawn, key=lambda epoch: abs(epoch - row["epochs"] // 2))
+    return [str(epoch) for epoch in sorted({min(drawn), middle, max(drawn)})]
 
 
 def collapsed(row):
@@ -123,12 +123,14 @@ def draw_dynamics(groups, arch):
     return figure
 
 
-def draw_samples(groups, stages):
-    """Grids of the first seed's samples, a row for each recipe, or side by side where there is one stage."""
-    high, wide = (1, 2) if len(stages) == 1 else (2, len(stages))
-    firsts = {f"Settings of the {recipe}": rows[0]["samples"] for recipe, rows in groups.items()}
-    grids = {f"{name}, epoch {stage}": samples[stage] for name, samples in firsts.items() for stage in stages}
-    figure = Figure(figsize=(3.2 * wide + 0.3, 3.4 * high + 0.4))
+def draw_samples(groups, arch):
+    """Grids of the first row's samples, {recipe: rows}: of the balanced D a row for each recipe, else the last ones."""
+    grids = {}
+    for recipe, (row, *_) in groups.items():
+        for stage in stages_of(row)[-1 if arch == "initial" else 0 :]:
+            grids[f"Settings of the {recipe}, epoch {stage}"] = row["samples"][stage]
+    high, wide = (1, 2) if len(grids) == 2 else (2, len(grids) // 2)
+    figure = Figure(figsize=(3.2 * wide + 0.3, 3.5 * high + 0.4))
     plots.draw_grids(figure.subplots(high, wide).flat, grids)
     return figure
 
@@ -147,28 +149,23 @@ def write_animation(row, path):
 
 
 def draw(rows, args):
-    """Draw what the rows allow; a line tells what they do not. The samples are those of the first seed."""
-    rows = sorted(rows, key=lambda row: (row["seed"] != args.first, row["seed"]))
-    digits, bands = plots.describe_digits(rows[0]), all("bands" in row for row in rows)
-    figures = {}
+    """Draw the figures from the rows, the samples being those of the lowest seed."""
+    rows = sorted(rows, key=lambda row: row["seed"])
+    digits, data = plots.describe_digits(rows[0]), rows[0]["dataset"]
+    spread = "95 % of their batches" if all("bands" in row for row in rows) else "range of their means"
     for arch, losses, grids in (("initial", *NAMES[:2]), ("balanced", *NAMES[2:])):
         groups = {recipe: [r for r in rows if (r["recipe"], r["arch"]) == (recipe, arch)] for recipe in RECIPES}
         if not all(groups.values()):
+            print(f"{losses}, {grids}: left as they are, rows are missing")
             continue
-        counts = " and ".join(f"{len(of_recipe)} by {recipe}" for recipe, of_recipe in groups.items())
-        spread = "95 % of their batches" if bands else "their range"
+        counts = " and ".join(f"{len(group)} by {recipe}" for recipe, group in groups.items())
         foot = f"{digits}; runs: {counts}; thick line: median of those that did not collapse, band: {spread}"
-        figures[losses] = draw_dynamics(groups, arch), foot
-        stages = stages_of(groups["code"][0])[-1 if arch == "initial" else 0 :]
-        if all(stage in of_recipe[0].get("samples", ()) for of_recipe in groups.values() for stage in stages):
-            figures[grids] = draw_samples(groups, stages), f"{digits}; seed {args.first}, the same latents throughout"
-    for name, (figure, foot) in figures.items():
-        utils.save_figure(figure, args.figures_dir / f"{name}.png", foot, rows[0]["dataset"])
-    if NAMES[3] in figures:
-        write_animation(groups["code"][0], args.figures_dir / "training.gif")
-    print(f"{args.figures_dir}: {', '.join(figures)}" + ("" if bands else "; rows without bands: means per epoch"))
-    if lacking := [name for name in NAMES if name not in figures] + ["training.gif"] * (NAMES[3] not in figures):
-        print(f"left as they are, for want of rows with samples: {', '.join(lacking)}")
+        utils.save_figure(draw_dynamics(groups, arch), args.figures_dir / f"{losses}.png", foot, data)
+        first = groups["code"][0]
+        foot = f"{digits}; seed {first['seed']}, the same latents throughout"
+        utils.save_figure(draw_samples(groups, arch), args.figures_dir / f"{grids}.png", foot, data)
+        if arch == "balanced":
+            write_animation(first, args.figures_dir / "training.gif")
 
 
 def main(argv=None):

@@ -28,20 +28,20 @@ from gan import LATENT_DIM, sample
 from latents import add_network_options, load_networks
 
 
-def find_neighbours(samples, test, train):
+def find_neighbours(samples, test, training):
     """Whether samples are copies of training digits: numbers, and a picture of 12 samples with their nearest ones.
 
-    `samples` and `test` hold images (n, 784), features (n, d) and probabilities (n, 10), `train` the first two. In the
-    picture images are as dataset.pack packs them: {"samples": images, space: [distances (12), images]}.
+    `samples` and `test` hold images (n, 784), features (n, d) and probabilities (n, 10), `training` the first two. In
+    the picture images are as dataset.pack packs them: {"samples": images, space: [distances (12), images]}.
     """
-    numbers = {"samples": len(samples[0]), "test_digits": len(test[0]), "training_digits": len(train[0])}
+    numbers = {"samples": len(samples[0]), "test_digits": len(test[0]), "training_digits": len(training[0])}
     digits, test_digits = samples[2].argmax(1), test[2].argmax(1)
     picture = {"samples": dataset.pack(dataset.to_bytes(samples[0][:12]))}
     for column, space in enumerate(("pixels", "features")):
-        distances, indices = metrics.nearest(samples[column], train[column])
-        test_distances, _ = metrics.nearest(test[column], train[column])
+        distances, indices = metrics.nearest(samples[column], training[column])
+        test_distances, _ = metrics.nearest(test[column], training[column])
         numbers[space] = metrics.memorised(distances[:, 0], digits, test_distances[:, 0], test_digits)
-        nearest = dataset.to_bytes(train[0][indices[:12, 0]])
+        nearest = dataset.to_bytes(training[0][indices[:12, 0]])
         picture[space] = [[round(value, 1) for value in distances[:12, 0].tolist()], dataset.pack(nearest)]
     return numbers, picture
 
@@ -56,10 +56,7 @@ def draw(result, path):
         distances, images = picture[space]
         plots.draw_images(ax, dataset.unpack(images), columns=12)
         typical = result["neighbours"][space]["test_median"]
-        ax.set_title(
-            f"Nearest training digits in {space}: a test digit's is {typical:.1f} away (median)",
-            loc="left",
-        )
+        ax.set_title(f"Nearest training digits in {space}; a test digit's: {typical:.1f} (median)", loc="left")
         for i, distance in enumerate(distances):
             ax.text(29 * i + 15, 31, f"{distance:.1f}", ha="center", va="top", fontsize=9)
     source = f"{plots.describe_digits(options)}; a GAN of recipe {options['recipe']}, seed {options['seed']}"
@@ -90,10 +87,8 @@ def main(argv=None):
     count = min(5000, len(features), len(test))
     manifolds = [metrics.manifold(metrics.thinned(part, count)) for part in (features, test_outputs[0])]
     precision, recall = metrics.precision_recall(*manifolds)
-    few, few_test = (
-        [metrics.thinned(part, 1000) for part in parts]
-        for parts in ((samples, features, probabilities), (test, *test_outputs))
-    )
+    few = [metrics.thinned(part, 1000) for part in (samples, features, probabilities)]
+    few_test = [metrics.thinned(part, 1000) for part in (test, *test_outputs)]
     neighbours, picture = find_neighbours(few, few_test, (training, metrics.outputs(classifier, training)[0]))
     result = {
         "samples": args.samples,
@@ -117,9 +112,8 @@ def main(argv=None):
     for name in ("frechet_distance", "precision", "recall", "sure_share"):
         real = f" ({result['real'][name]:.3g})" if result["real"] else ""
         print(f"  {name.replace('_', ' ')} {result[name]:.3g}{real}")
-    print(
-        f"  nearer to a training digit than 99 % of test digits: {neighbours['pixels']['closer_share']:.1%}, in pixels"
-    )
+    closer_share = neighbours["pixels"]["closer_share"]
+    print(f"  nearer to a training digit than 99 % of test digits: {closer_share:.1%}, in pixels")
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import files
 import utils
-from classifier import FILES, load_classifier, repository
-from files import InputError, written_whole
+from classifier import FILES, repository
 from gan import LATENT_DIM, PIXELS, SLOPE
-from latents import load_generator
+from latents import load_networks
 
 TITLE, PLACE = "A latent space by hand", '{ "source": "This is the template; explore.py makes the page." }'
 LARGE = 200_000  # weights; with the smaller layers in 8 bits as well, 5 samples in 1,000 change their class
@@ -95,28 +95,25 @@ def main(argv=None):
     add("--classifier", type=utils.path, help="an MLP (default: classifier_mlp.pt in the repository)")
     add("--dataset", choices=utils.TITLES, default="mnist", help="the digits that the networks were trained on")
     utils.add_folders(parser)
+    parser.set_defaults(device="cpu", threads=torch.get_num_threads())
     args = parser.parse_args(argv)
 
     args.checkpoint = args.checkpoint or repository(args.dataset, "generator_best.pt")
     args.classifier = args.classifier or repository(args.dataset, FILES["mlp"])
-    generator, options = load_generator(args.checkpoint, "cpu")
-    classifier, result = load_classifier(args.classifier, "cpu")
-    for path, digits in (args.checkpoint, options["dataset"]), (args.classifier, result["dataset"]):
-        if digits != args.dataset:
-            raise InputError(f"{path} was trained on {digits}, not on {args.dataset}: say --dataset {digits}")
+    generator, classifier, options, source = load_networks(args)
     if linear_layers(classifier)[0][0].shape[1] != PIXELS:
-        raise InputError(f"{args.classifier}: the page needs an MLP, this is a CNN; classifier.py --kind mlp makes one")
+        remedy = "classifier.py --kind mlp makes one"
+        raise files.InputError(f"{args.classifier}: the page needs an MLP, this is a CNN; {remedy}")
 
     data, same = page_data(generator, SLOPE if options["generator"] == "text" else 0, classifier)
-    run = f"recipe {options['recipe']}, {options['arch']} D, {options['epochs']} epochs, seed {options['seed']}"
-    accuracy = f"right on {result['test_accuracy']:.1%} of the test digits"
-    data["source"] = f"Digits: {utils.TITLES[args.dataset]}. Generator: a GAN of {run}. Classifier: an MLP, {accuracy}."
+    accuracy = files.load(args.classifier)["result"]["test_accuracy"]
+    data["source"] = f"{source}. Classifier: an MLP, right on {accuracy:.1%} of the test digits."
     page = (utils.HERE / "explore.html").read_text(encoding="utf-8").replace(PLACE, json.dumps(data))
     if args.dataset != "mnist":
         page = page.replace(TITLE, f"{TITLE}: {utils.TITLES[args.dataset]}")
     args.figures_dir.mkdir(parents=True, exist_ok=True)
     path = args.figures_dir / "explore_gan.html"
-    with written_whole(path) as temporary:
+    with files.written_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(f"page: {path} ({len(page) / 1e6:.1f} MB); its rounding keeps the class of {same:.1%} of {SAMPLES:,} samples")
 

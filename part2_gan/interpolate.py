@@ -36,7 +36,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     generator, classifier, options, source = latents.load_networks(args)
 
-    z = strips.find_latents(generator, classifier, {digit for pair in args.pairs for digit in pair}, args)
+    z = strips.find_latents(generator, classifier, {digit for digits in args.pairs for digit in digits}, args)
     groups = {}
     for first, second in args.pairs:
         starts, ends = (z[first][::2], z[first][1::2]) if first == second else (z[first], z[second])

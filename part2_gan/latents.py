@@ -28,14 +28,6 @@ def add_network_options(parser):
     utils.add_options(parser, threads=min(4, runs.CORES))
 
 
-def add_latent_options(parser):
-    """Add the options of scripts that find latents of a digit."""
-    add = parser.add_argument
-    add("--confidence", type=utils.number(float, low=0, high=1), default=0.999, help="of a latent's classification")
-    add("--dataset", choices=utils.TITLES, default="mnist", help="the digits that the networks were trained on")
-    add_network_options(parser)
-
-
 def load_generator(path, device):
     """The generator in eval mode and the options of its run, from a run's checkpoint or an exported generator.pt.
 
@@ -91,18 +83,18 @@ def find_latents(generator, classifier, needed, seed, count=1, least=None, confi
     then has fewer than `least` (default: `count`).
     """
     device, source = next(generator.parameters()).device, torch.Generator().manual_seed(seed)
-    found = {digit: [] for digit in range(10)}
+    groups = {digit: [] for digit in range(10)}
     for _ in range(0, tries, BATCH):
         z = torch.randn(BATCH, LATENT_DIM, generator=source).to(device)
         digits, confidences = classify(classifier, sample(generator, z))
-        for digit, rows in found.items():
+        for digit, rows in groups.items():
             rows.extend(z[(digits == digit) & (confidences >= confidence)])
-        if all(len(found[digit]) >= count for digit in needed):
+        if all(len(groups[digit]) >= count for digit in needed):
             break
-    if missing := [digit for digit in needed if len(found[digit]) < (least or count)]:
+    if missing := [digit for digit in needed if len(groups[digit]) < (least or count)]:
         text = f"too few of {tries:,} samples are classified as {', '.join(map(str, missing))} with confidence"
         raise files.InputError(f"{text} {confidence:g}; train the generator for longer, or lower --confidence")
-    return {digit: torch.stack(rows[:count]) if rows else z[:0] for digit, rows in found.items()}
+    return {digit: torch.stack(rows[:count]) if rows else z[:0] for digit, rows in groups.items()}
 
 
 def line(start, end, alpha):

@@ -45,8 +45,8 @@ def score(probabilities):
     """
     probabilities = probabilities.cpu().double()
     mean = probabilities.mean(0)
-    own = torch.special.xlogy(probabilities, probabilities).sum(1).mean()
-    return (own - torch.special.xlogy(mean, mean).sum()).exp().item()
+    each = torch.special.xlogy(probabilities, probabilities).sum(1).mean()
+    return (each - torch.special.xlogy(mean, mean).sum()).exp().item()
 
 
 def gaussian(features):
@@ -134,31 +134,27 @@ def memorised(distances, digits, test_distances, test_digits):
     }
 
 
-def reference(features, probabilities, train_features=None):
-    """What samples are compared with, from the `outputs` of test digits: their Gaussian, and `describe` of them.
-
-    Features of training digits give the floor: the distance that real digits have from real digits.
-    """
-    known = {"gaussian": gaussian(features), "figures": describe(probabilities), "digits": len(features)}
-    return known | {"floor": None if train_features is None else frechet_distance(train_features, features)}
+def reference(features, probabilities):
+    """What samples are compared with, from the `outputs` of test digits: the Gaussian of their features."""
+    return gaussian(features)
 
 
 def quality(generator, classifier, reference, digits=None, samples=5000, seed=0):
     """Fréchet distance, score and sure share of fresh samples, quick enough for every few epochs of training.
 
-    With the manifold of test digits, `digits`, precision and recall as well. The latents come from `seed` alone, and
-    the generator is sampled in eval mode.
+    `reference` is the Gaussian of test digits. With their manifold, `digits`, precision and recall as well. The latents
+    come from `seed` alone, and the generator is sampled in eval mode.
     """
     device = next(generator.parameters()).device
     z = torch.randn(samples, LATENT_DIM, generator=torch.Generator().manual_seed(seed)).to(device)
     features, probabilities = outputs(classifier, sample(generator, z))
-    figures = describe(probabilities)
-    found = {"frechet_distance": frechet(gaussian(features), reference["gaussian"])}
-    found |= {name: figures[name] for name in ("score", "sure_share")}
+    result = {"frechet_distance": frechet(gaussian(features), reference)}
+    described = describe(probabilities)
+    result |= {name: described[name] for name in ("score", "sure_share")}
     if digits is not None:
-        own = manifold(thinned(features, len(digits[0])))
-        found["precision"], found["recall"] = precision_recall(own, digits)
-    return found
+        sampled = manifold(thinned(features, len(digits[0])))
+        result["precision"], result["recall"] = precision_recall(sampled, digits)
+    return result
 
 
 def generator_gradients(networks, batch_size, seed, batches=16):

@@ -69,8 +69,8 @@ def draw_median(ax, rows, name, filled=True, **line):
 def draw_losses(ax, rows, filled=True, **line):
     """Both losses of runs over the epochs, as draw_median draws them, and log 2."""
     for name, label in LOSSES.items():
-        own = {"color": COLOURS[name], "ls": LINES[name], "label": label}
-        draw_median(ax, rows, name, filled, **own | line)
+        look = {"color": COLOURS[name], "ls": LINES[name], "label": label}
+        draw_median(ax, rows, name, filled, **look | line)
     if filled:
         ax.axhline(math.log(2), color="0.3", lw=1, ls=":", label="log 2: loss of a guessing D")
         ax.set(xlabel="epoch", ylabel="loss (nats)", xlim=(0, len(rows[0]["by_epoch"]["d_loss"])))

@@ -18,10 +18,12 @@ TRIED = 200  # strips, at most, among which one is picked
 
 def add_options(parser):
     """Add the options of the scripts that draw strips."""
-    count = utils.number(int, low=1, high=10)
-    parser.add_argument("--examples", type=count, default=3, help="strips of a kind, each from the seed's next latents")
-    parser.add_argument("--steps", type=utils.number(int, low=3, high=50), default=9, help="images in a strip")
-    latents.add_latent_options(parser)
+    add, count = parser.add_argument, utils.number(int, low=1, high=10)
+    add("--examples", type=count, default=3, help="strips of a kind, each from the seed's next latents")
+    add("--steps", type=utils.number(int, low=3, high=50), default=9, help="images in a strip")
+    add("--confidence", type=utils.number(float, low=0, high=1), default=0.999, help="of a latent's classification")
+    add("--dataset", choices=utils.TITLES, default="mnist", help="the digits that the networks were trained on")
+    latents.add_network_options(parser)
 
 
 def find_latents(generator, classifier, digits, args):
@@ -42,7 +44,7 @@ def make(generator, classifier, starts, ends, steps, **shown):
             "digits": digits[k],
             "confidences": [round(value, 4) for value in confidences[k]],
             "images": part,
-            "shown": {name: own[k] for name, own in shown.items()},
+            "shown": {name: others[k] for name, others in shown.items()},
         }
         for k, part in enumerate(images.split(steps))
     ]
@@ -72,8 +74,8 @@ def draw(groups, path, foot, data):
     for group in groups:
         head = group["title"] + "\n"
         if group["picked"]:
-            number = f"the first of the {group['fitting']} in {group['tried']} that {group['rule']}"
-            picked = f"Picked, as the author did: {number}, number {group['picked']['number']}"
+            number = f"number {group['picked']['number']} of {group['tried']} tried"
+            picked = f"Picked, as the author did: {number}, the first of {group['fitting']} that {group['rule']}"
             blocks.append((head + picked, [group["picked"]]))
             head = ""
         blocks.append((f"{head}Not picked: the first {len(group['by_seed'])} drawn", group["by_seed"]))
@@ -88,10 +90,8 @@ def draw(groups, path, foot, data):
         part.suptitle(title, x=0.005, ha="left", fontsize=12)
         grid = part.subplots(len(strips), len(widths), squeeze=False, width_ratios=widths)
         for axes, strip in zip(grid, strips, strict=True):
-            known = [digit is not None for digit in clear(strip)]
-            labels = left + [
-                f"{digit}" if sure else f"{digit}?" for digit, sure in zip(strip["digits"], known, strict=True)
-            ]
+            marks = ["?" if digit is None else "" for digit in clear(strip)]
+            labels = left + [f"{digit}{mark}" for digit, mark in zip(strip["digits"], marks, strict=True)]
             images = [strip["shown"].get(name) for name in left] + list(strip["images"])
             for ax, label, image in zip(axes, labels, images, strict=True):
                 ax.set_axis_off()
@@ -128,4 +128,4 @@ def save(args, name, figures, options, source, **more):
         with utils.style():
             draw(list(groups.values()), path, f"{foot} {source}; latents from seed {args.seed}.", args.dataset)
     result |= {"seed": args.seed, "confidence": args.confidence, "generator": options}
-    files.save(args.out_dir / f"{name}.json", result | utils.provenance(by_seed[0]["images"].device))
+    files.save(args.out_dir / f"{name}.json", result | utils.provenance(utils.pick_device(args)))

@@ -7,12 +7,8 @@
 L is the cross entropy of one palindrome and dL/dh_t its total derivative, through everything that comes after h_t; |.|
 is the Euclidean norm over the hidden units. A curve is the mean of these norms over one batch of validation
 palindromes of 100 digits, at each t, in double precision and by the equations (lstm.py, rnn.py). Each network is
-measured before its first update and after training on 25 digits, whether it has learned them or not.
-
-Far from its training length a network may still hold the first digit and give it another name, so a row also has a
-renamed accuracy (see `renamed_accuracy`). By equation (5), c_T holds the share f_2 (.) ... (.) f_T of c_1 in each
-unit; a trained LSTM's row says how many units keep more than half. The digit may survive without them, if it is handed
-from unit to unit by way of h.
+measured before its first update and after training on 25 digits, whether it has learned them or not. The trained LSTM's
+row also holds its gates while it reads one of those.
 
 Writes OUT_DIR/gradients.json and, in FIGURES_DIR, gradients.png and gates.png.
 """
@@ -45,37 +41,21 @@ def equations_of(model, cell):
     return equations
 
 
-def gradient_curves(model, digits, targets):
-    """|dL/dz_t| for each state z of the cell, mean over the rows: {"h": (time), "c": (time)}; an RNN has no "c".
+def gradient_curve(model, digits, targets):
+    """|dL/dh_t| at each step t, mean over the rows: (time).
 
     digits int64 (rows, time), targets int64 (rows); L is each row's own cross entropy.
     """
-    steps = [states if isinstance(states, tuple) else (states,) for states in model.steps(digits)]
-    loss = F.cross_entropy(model.W_ph(steps[-1][0]), targets, reduction="sum")  # no row's gradient holds another's
-    curves = {}
-    for name, states in zip("hc", zip(*steps, strict=True), strict=False):
-        gradients = torch.stack(torch.autograd.grad(loss, states, retain_graph=True))
-        scale = gradients.abs().amax(2, keepdim=True).clamp(min=1e-300)  # squares would underflow long before
-        curves[name] = ((gradients / scale).norm(dim=2) * scale[:, :, 0]).mean(1)
-    return curves
+    h = [states[0] if isinstance(states, tuple) else states for states in model.steps(digits)]
+    loss = F.cross_entropy(model.W_ph(h[-1]), targets, reduction="sum")  # no row's gradient holds another's
+    gradients = torch.stack(torch.autograd.grad(loss, h))
+    scale = gradients.abs().amax(2, keepdim=True).clamp(min=1e-300)  # squares would underflow long before
+    return ((gradients / scale).norm(dim=2) * scale[:, :, 0]).mean(1)
 
 
 def last_over_first(curve):
     """The last of the values (time) over the first, a float; infinite where nothing is left at the first."""
     return (curve[-1] / curve[0]).item() if curve[0] > 0 else math.inf
-
-
-@torch.no_grad()
-def renamed_accuracy(model, digits, targets):
-    """The accuracy if each answer stands for the digit that it was most often given for; .1 is chance.
-
-    That digit is found on the first half of the rows, and the share is of the other: digits int64 (rows, time), targets
-    int64 (rows).
-    """
-    answers = torch.cat([model(part).argmax(dim=1) for part in digits.split(train.EVALUATION_BATCH)])
-    half = len(digits) // 2
-    meant = torch.stack([targets[:half][answers[:half] == answer].bincount(minlength=10) for answer in range(10)])
-    return (meant.argmax(dim=1)[answers[half:]] == targets[half:]).double().mean().item()
 
 
 @torch.no_grad()
@@ -90,11 +70,6 @@ def gate_values(model, digits):
     f = torch.sigmoid(model.W_fx(x) + model.W_fh(before))
     o = torch.sigmoid(model.W_ox(x) + model.W_oh(before))
     return {"i": i, "f": f, "o": o, "c": c}
-
-
-def units_keeping_half(f):
-    """How many units keep more than half of c_1 to the end, mean over the rows: forget gates (rows, time, units)."""
-    return (f[:, 1:].prod(dim=1) > 0.5).sum(1).double().mean().item()
 
 
 def units_that_differ(values):
@@ -114,8 +89,8 @@ def plan(args):
         for seed in range(args.seed, args.seed + args.seeds):
             options = train.options(cell=cell, forget_bias=bias, input_length=args.train_length, seed=seed)
             for name, trained_on in (("untrained", None), ("trained", args.train_length)):
-                own = {"network": network, "trained_on": trained_on, "steps": args.steps}
-                jobs[f"{train.name_of(options)}_{name}"] = own | options
+                measured = {"network": network, "trained_on": trained_on, "steps": args.steps}
+                jobs[f"{train.name_of(options)}_{name}"] = measured | options
     return jobs
 
 
@@ -127,27 +102,16 @@ def run(args):
 
     def validation(length):
         splits = dataset.load(length, args.total_len, args.train_portion, args.data_seed, args.seed)
-        return splits["validation"][0].long(), splits["validation"][1]
+        return [part[: args.batch_size].long() for part in splits["validation"]]
 
-    digits, targets = validation(args.steps)
-    curves = gradient_curves(equations, digits[: args.batch_size], targets[: args.batch_size])
-    ratios = {name: last_over_first(curve) for name, curve in curves.items()}
-    row = {
-        "validation_accuracy": train.evaluate(model, digits, targets)[1],
-        "renamed_accuracy": renamed_accuracy(model, digits, targets),
-        "last_over_first": {name: ratio if math.isfinite(ratio) else None for name, ratio in ratios.items()},
-        "curves": {name: [float(f"{value:.3g}") for value in curve.tolist()] for name, curve in curves.items()},
-    }
-    if args.trained_on and args.cell == "lstm":
+    curve = gradient_curve(equations, *validation(args.steps)).tolist()
+    row = {"curves": {"h": [float(f"{value:.3g}") for value in curve]}}
+    if args.trained_on and (args.cell, args.forget_bias) == ("lstm", None):  # for gates.png
         digits, targets = validation(args.trained_on)
-        values = gate_values(equations, digits[: args.batch_size])
-        row["gates"] = {"validation_accuracy": train.evaluate(model, digits, targets)[1], "units": args.hidden_size}
-        row["gates"]["units_keeping_half"] = units_keeping_half(values["f"])
-        if args.forget_bias is None:  # for gates.png
-            values = {name: value[0].t() for name, value in values.items()}  # of one palindrome: (units, time)
-            units = units_that_differ(torch.cat([values[name] for name in "ifo"], dim=1).t())
-            row["gates"] |= {name: value[units].mul(1000).round().div(1000).tolist() for name, value in values.items()}
-            row["gates"] |= {"shown": units, "palindrome": [*digits[0].tolist(), targets[0].item()]}
+        values = {name: value[0].t() for name, value in gate_values(equations, digits).items()}  # (units, time)
+        units = units_that_differ(torch.cat([values[name] for name in "ifo"], dim=1).t())
+        row["gates"] = {name: value[units].mul(1000).round().div(1000).tolist() for name, value in values.items()}
+        row["gates"] |= {"shown": units, "palindrome": [*digits[0].tolist(), targets[0].item()]}
     return row | {"seconds": round(time.perf_counter() - started, 2), "code": train.CODE, **utils.provenance(device)}
 
 
@@ -201,13 +165,11 @@ def draw_gates(row, path):
 
 
 def main(argv=None):
-    """Run from the command line: train and measure what is missing, then draw."""
     parser = utils.Parser("Measure the gradient over the steps of a sequence, in LSTM and RNN.")
     length = utils.number(int, low=2, high=dataset.MAX_INPUT_LENGTH)
     parser.add_argument("--train-length", type=length, default=25, help="digits to train on")
     parser.add_argument("--steps", type=length, default=100, help="digits read for the measurement")
     runs.add_options(parser, seeds=5)
-    utils.add_options(parser, threads=1)
     args = parser.parse_args(argv)
     if rows := runs.study("gradients", plan(args), run, args, train.CODE):
         with utils.style():

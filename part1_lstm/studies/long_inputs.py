@@ -18,9 +18,9 @@ import runs
 import train
 import utils
 from studies import draw_bars, draw_legend
+from studies.gradients import MEASURED
 
 LENGTHS = [35, 50, 75, 100, 200]
-NETWORKS = [("rnn", None), ("lstm", None), ("lstm", 4.0)]  # cells, and initial biases of the forget gate
 EPOCHS, FAR_EPOCHS, FAR = 100, 20, 75  # at most, the second from FAR digits on
 FARTHEST = 200  # digits from which on only the opened LSTM trains
 
@@ -29,7 +29,7 @@ def plan(args):
     """The options of every run, {name: options}, the longest first."""
     jobs = {}
     for length in sorted(set(args.lengths), reverse=True):
-        for cell, bias in NETWORKS if length < FARTHEST else NETWORKS[-1:]:
+        for cell, bias in MEASURED if length < FARTHEST else MEASURED[-1:]:
             for seed in range(args.seed, args.seed + args.seeds):
                 epochs = EPOCHS if length < FAR else FAR_EPOCHS
                 options = train.options(cell=cell, forget_bias=bias, input_length=length, epochs=epochs, seed=seed)
@@ -56,12 +56,10 @@ def draw(rows, path):
 
 
 def main(argv=None):
-    """Run from the command line: train what is missing, then draw."""
     parser = utils.Parser("Train LSTM and RNN on inputs longer than the report's.")
     length = train.OPTIONS["input_length"][0]
     parser.add_argument("--lengths", type=length, nargs="+", default=LENGTHS, help="digits read")
     runs.add_options(parser, seeds=5)
-    utils.add_options(parser, threads=1)
     args = parser.parse_args(argv)
     if rows := runs.study("long_inputs", plan(args), train.run, args, train.CODE):
         with utils.style():

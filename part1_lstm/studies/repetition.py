@@ -29,7 +29,7 @@ import train
 import utils
 from cells import CELLS
 from studies import draw_bars, draw_legend
-from studies.gradients import VANISHED, equations_of, gradient_curves, last_over_first
+from studies.gradients import VANISHED, equations_of, gradient_curve, last_over_first
 from utils import number
 
 TEST, EVERY, GRADIENT_EVERY = 2000, 100, 500  # test palindromes; updates between two measurements
@@ -44,8 +44,6 @@ def plan(args):
     """The options of every run, {name: options}, the longest first. Raises InputError for sizes that do not exist."""
     jobs, fixed = {}, {name: train.options()[name] for name in FIXED}
     for cells, lengths, sizes, biases in GRIDS:
-        if args.forget_biases is not None and len(biases) > 1:
-            biases = [None, *args.forget_biases]
         grid = itertools.product(args.lengths or lengths, args.sizes or sizes, cells, biases, range(args.seeds))
         for length, size, cell, bias, n in grid:
             if size + 2 * TEST > (exist := 10 ** dataset.half_length(length)):
@@ -81,7 +79,7 @@ def run(args):
         reached = updates if accuracy >= 0.99 else None
         if reached or updates % GRADIENT_EVERY == 0 or updates + EVERY > args.updates:
             batch = [part[: args.batch_size].cpu().long() for part in test]
-            ratio = last_over_first(gradient_curves(equations_of(model, args.cell), *batch)["h"])
+            ratio = last_over_first(gradient_curve(equations_of(model, args.cell), *batch))
             gradients.append([updates, float(f"{ratio:.4g}") if math.isfinite(ratio) else None])
         if reached:
             break
@@ -94,11 +92,11 @@ def draw_learned(axes, rows):
     """A group of bars for each length and size."""
     x, names = 0, {}
     for length in sorted({row["input_length"] for row in rows}):
-        of_length = [row for row in rows if row["input_length"] == length]
-        sizes = sorted({row["size"] for row in of_length}, key=lambda size: size or math.inf)  # fresh ones last
+        group = [row for row in rows if row["input_length"] == length]
+        sizes = sorted({row["size"] for row in group}, key=lambda size: size or math.inf)  # fresh ones last
         axes.text(x + len(sizes) / 2 - 0.5, 1.16, f"{length} digits", ha="center", fontsize=12)
         for size in sizes:
-            draw_bars(axes, x, [row for row in of_length if row["size"] == size])
+            draw_bars(axes, x, [row for row in group if row["size"] == size])
             axes.axvspan(x - 0.5, x + 0.5, color="1" if size else "0.93", zorder=0)
             names[x] = f"{size:,}" if size else "fresh"
             x += 1
@@ -131,15 +129,12 @@ def draw(rows, path):
 
 
 def main(argv=None):
-    """Run from the command line: train what is missing, then draw."""
     parser = utils.Parser("Train LSTM and RNN on repeated palindromes, and on fresh ones.")
     add, size = parser.add_argument, number(int, low=0, high=dataset.MAX_TOTAL_LEN - TEST)
     add("--lengths", nargs="+", type=train.OPTIONS["input_length"][0], help="digits read, instead of 15 to 50")
     add("--sizes", nargs="+", type=size, help="training palindromes, instead of 1000 to 64000 and 0, fresh ones")
-    add("--forget-biases", nargs="*", type=train.OPTIONS["forget_bias"][0], help="the figure shows 1 and 4")
     add("--updates", type=number(int, low=EVERY), default=10_000, help=f"at most so many, a multiple of {EVERY}")
     runs.add_options(parser, seeds=5)
-    utils.add_options(parser, threads=1)
     args = parser.parse_args(argv)
     if rows := runs.study("repetition", plan(args), run, args, train.CODE):
         with utils.style():

@@ -60,6 +60,10 @@ def script(capsys):
     return call
 
 
+def digits_of(rows, time, seed=1):
+    return torch.randint(10, (rows, time), generator=torch.Generator().manual_seed(seed))
+
+
 def train_usually(model, optimizer, digits, targets, batches):
     """The lines that everybody writes; returns how many answers were right, each before its batch's update."""
     right = 0

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import PART, fork
+from conftest import PART, digits_of, fork
 from torch import nn
 
 import train
@@ -22,10 +22,6 @@ FORMS = [LSTM, FastLSTM, VanillaRNN, FastRNN]
 SHAPES = [(1, 1, 4), (7, 2, 16), (33, 10, 33), (5, 60, 32)]  # rows, digits read, hidden units
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 SMALL = ["--input-length", "4", "--total-len", "200", "--epochs", "2", "--hidden-size", "16"]
-
-
-def digits_of(rows, time, seed=1):
-    return torch.randint(10, (rows, time), generator=torch.Generator().manual_seed(seed))
 
 
 def states_of(model, digits):
@@ -65,17 +61,17 @@ def test_equal_to_torch(kind, rows, time, hidden, dtype, near, device):
     reference, names = torch_s(model)
     h, last = reference(F.one_hot(digits, 10).to(dtype))
     logits, states = model(digits), states_of(model, digits)
-    found, wanted = [logits, states[0]], [model.W_ph(h[:, -1]), h]
+    values, wanted = [logits, states[0]], [model.W_ph(h[:, -1]), h]
     if len(states) == 2:
-        found, wanted = [*found, states[1][:, -1]], [*wanted, last[1][0]]
-    for ours, theirs in zip(found, wanted, strict=True):
+        values, wanted = [*values, states[1][:, -1]], [*wanted, last[1][0]]
+    for ours, theirs in zip(values, wanted, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=near)
     with torch.no_grad():
         torch.testing.assert_close([model(digits), *states_of(model, digits)], [logits, *states], rtol=0, atol=near)
     factors = [torch.randn_like(value) / time for value in wanted]
     ours, theirs = (
-        F.cross_entropy(values[0], digits[:, 0]) + sum((f * v).sum() for f, v in zip(factors, values, strict=True))
-        for values in (found, wanted)
+        F.cross_entropy(parts[0], digits[:, 0]) + sum((f * v).sum() for f, v in zip(factors, parts, strict=True))
+        for parts in (values, wanted)
     )
     ours = dict(zip(dict(model.named_parameters()), gradients(ours, model), strict=True))
     theirs = torch.autograd.grad(theirs, [*map(reference.get_parameter, names), *model.W_ph.parameters()])

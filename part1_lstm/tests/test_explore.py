@@ -81,19 +81,9 @@ def test_page_stands_alone(tmp_path):
 
 
 def test_other_files_are_refused(tmp_path):
-    path = tmp_path / "lstm.pt"
-    with pytest.raises(files.InputError, match="no such file"):
-        write(tmp_path)
-    path.write_text("no checkpoint")
-    with pytest.raises(files.InputError, match="cannot be read"):
-        write(tmp_path)
-    files.save(path, {"kind": "part2 run", "options": {}, "model": {}})
-    with pytest.raises(files.InputError, match="'part1 run' is needed"):
-        write(tmp_path)
-    save(path)
+    save(path := tmp_path / "lstm.pt")
     checkpoint = files.load(path)
-    for options in ({"cell": "gru"}, {"hidden_size": 64}, {"input_length": None}):
-        files.save(path, checkpoint | {"options": checkpoint["options"] | options})
-        with pytest.raises(files.InputError, match="do not fit"):
-            write(tmp_path)
+    files.save(path, checkpoint | {"options": checkpoint["options"] | {"cell": "gru"}})
+    with pytest.raises(files.InputError, match="do not fit"):
+        write(tmp_path)
     assert not (tmp_path / "explore_lstm.html").exists()

@@ -15,8 +15,8 @@ import train
 TINY = {"input_length": 5, "hidden_size": 8, "total_len": 300, "batch_size": 64, "stop_at": 2}
 
 
-def args_of(**own):
-    return argparse.Namespace(**train.options(**own), device="cpu", threads=1, resume=False)
+def args_of(**changes):
+    return argparse.Namespace(**train.options(**changes), device="cpu", threads=1, resume=False)
 
 
 def loss_and_right(model, digits, targets):
@@ -40,7 +40,7 @@ def test_updates_and_evaluation_by_hand(monkeypatch, cell, clip):
     by_hand.load_state_dict(model.state_dict())
     (digits, targets), order = dataset.load(6, 300)["train"], torch.randperm(240)
     optimizer = train.OPTIMIZERS["rmsprop"](model.parameters(), lr=0.01)
-    found = train.train_epoch(model, optimizer, digits, targets, order, 100, clip)
+    measured = train.train_epoch(model, optimizer, digits, targets, order, 100, clip)
     squares, losses, right, norms = [0] * 20, 0, 0, []
     for rows in order[:100], order[100:200], order[200:]:
         loss, count = loss_and_right(by_hand, digits[rows], targets[rows])
@@ -52,7 +52,7 @@ def test_updates_and_evaluation_by_hand(monkeypatch, cell, clip):
                 gradient = gradient * min(1, clip / norms[-1])
                 squares[n] = 0.99 * squares[n] + 0.01 * gradient**2
                 parameter -= 0.01 * gradient / (squares[n].sqrt() + 1e-8)
-    assert found == pytest.approx((losses / 240, right / 240, sum(norms) / 3), rel=1e-5)
+    assert measured == pytest.approx((losses / 240, right / 240, sum(norms) / 3), rel=1e-5)
     assert 0.1 < min(norms) < max(norms) < 100
     for ours, theirs in zip(model.parameters(), by_hand.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
@@ -84,8 +84,8 @@ def test_training_stops_just_above_the_limit_and_not_just_below(monkeypatch, sid
     values = iter([0.5, below, above, 0.7])
     monkeypatch.setattr(train, "train_epoch", lambda *_: (1.0, 0.6, 1.0))
     monkeypatch.setattr(train, "evaluate", lambda *_: (1.0, next(values)))
-    own = next(own for own in compare.SIDES[side] if own["cell"] == "lstm")
-    _, history, row = train.train(args_of(**own))
+    changes = next(changes for changes in compare.SIDES[side] if changes["cell"] == "lstm")
+    _, history, row = train.train(args_of(**changes))
     assert [entry["val_accuracy"] for entry in history] == [0.5, below, above]
     assert row["accuracy"] == row["best_val_accuracy"] == row["val_accuracy"] == above
     assert (row["epochs_trained"], row["updates"], row["reached"], row["test_accuracy"]) == (3, 3 * 63, True, 0.7)

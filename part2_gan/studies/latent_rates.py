@@ -49,17 +49,16 @@ CODE = files.digest(*(utils.HERE / name for name in ("studies/latent_rates.py", 
 
 def parse_args(argv=None):
     """The study's options."""
-    parser, count = utils.Parser("How often figures 6 to 8 come out, for several generators."), utils.number
-    add = parser.add_argument
+    parser = utils.Parser("How often figures 6 to 8 come out, for several generators.")
+    add, number = parser.add_argument, utils.number
     add("--checkpoints", type=utils.path, nargs="+", help="generators (default: those of dynamics.py)")
-    add("--count", type=count(int, low=20, high=10**5), default=1000, help="latents of each kind")
-    add("--tries", type=count(int, low=2000, high=10**7), default=40_000, help="latents to find those of a digit among")
-    add("--confidence", type=count(float, low=0, high=1), default=0.999, help="of a latent's classification")
+    add("--count", type=number(int, low=20, high=10**5), default=1000, help="latents of each kind")
+    add("--tries", type=number(int, low=2000, high=10**7), default=40_000, help="latents to draw for those of a digit")
+    add("--confidence", type=number(float, low=0, high=1), default=0.999, help="of a latent's classification")
     add("--dataset", choices=utils.TITLES, default="mnist", help="the digits that the networks were trained on")
     add("--classifier", type=utils.path, help="the classifier (default: the one in the repository)")
     add("--mlp", type=utils.path, help="the second one (default: the one in the repository)")
     runs.add_options(parser, seeds=10)
-    utils.add_options(parser, threads=1)
     return parser.parse_args(argv)
 
 
@@ -77,8 +76,8 @@ def plan(args):
         if options["dataset"] != args.dataset:
             raise files.InputError(f"{path} was trained on {options['dataset']}: say --dataset {options['dataset']}")
         args.paths[train.name_of(options)] = path
-        own = {"count": args.count, "tries": args.tries, "confidence": args.confidence}
-        chosen[train.name_of(options)] = options | own
+        numbers = {"count": args.count, "tries": args.tries, "confidence": args.confidence}
+        chosen[train.name_of(options)] = options | numbers
     return chosen
 
 
@@ -97,42 +96,41 @@ def random_like(vectors, source):
 def make_latents(groups, count):
     """The latents of PANELS and SUMS, {name: (count, 100), strips (count, 9, 100)}, from `groups`, {digit: (n, 100)}.
 
-    Middles, sums and shift have random numbers of their own. Raises InputError if too few digits have latents.
+    Middles, sums and shift have random numbers of their own.
     """
 
-    def of(digit):
+    def draw_digit(digit):
         return draw_from(groups[digit], count, source)
 
     source = torch.Generator().manual_seed(SEED)
-    middle = (of(7) + of(6)) / 2
+    middle = (draw_digit(7) + draw_digit(6)) / 2
     z = {"middle": middle, "same_norm": random_like(middle, source)}
 
     source = torch.Generator().manual_seed(SEED + 1)
-    roof, six = of(7) - of(1), of(6)
+    roof, six = draw_digit(7) - draw_digit(1), draw_digit(6)
     random = random_like(roof, source)
-    if not (pairs := [(a, b) for a, b in OTHERS if len(groups[a]) and len(groups[b])]):
-        raise files.InputError("the generator draws no two other digits to compare with")
-    others = torch.cat([of(a) - of(b) for a, b in pairs])
+    pairs = [(a, b) for a, b in OTHERS if len(groups[a]) and len(groups[b])]
+    others = torch.cat([draw_digit(a) - draw_digit(b) for a, b in pairs])
     z |= {"roof": roof, "roof_random": random, "sum": six + roof, "sum_random": six + random}
     z["sum_others"] = six + draw_from(others, count, source)
     for name, direction in ("strip", roof), ("strip_random", random):
         z[name] = latents.line(six + 1.2 * direction, six, torch.linspace(0, 1, 9))
 
     source = torch.Generator().manual_seed(SEED + 2)
-    seven, shift = of(7), groups[6].mean(0) - groups[7].mean(0)
+    seven, shift = draw_digit(7), groups[6].mean(0) - groups[7].mean(0)
     return z | {"shift": seven + shift, "shift_random": seven + random_like(shift.expand_as(seven), source)}
 
 
 def rates(z, generator, classifier):
     """What one classifier sees in the images of the latents of make_latents: a row's shares, and G(0)'s class."""
     seen = {}
-    for name, own in z.items():
-        digits, _ = latents.classify(classifier, sample(generator, own.flatten(0, -2)))
-        seen[name] = digits.reshape(len(own), -1)
-    found = {rate: (seen[name] == digit).any(1).float().mean().item() for rate, (name, digit) in RATES.items()}
-    found |= {name: (seen[name].flatten().bincount(minlength=10) / len(seen[name])).tolist() for name in SUMS}
+    for name, part in z.items():
+        digits, _ = latents.classify(classifier, sample(generator, part.flatten(0, -2)))
+        seen[name] = digits.reshape(len(part), -1)
+    shares = {rate: (seen[name] == digit).any(1).float().mean().item() for rate, (name, digit) in RATES.items()}
+    shares |= {name: (seen[name].flatten().bincount(minlength=10) / len(seen[name])).tolist() for name in SUMS}
     digit, confidence = latents.classify(classifier, sample(generator, torch.zeros_like(z["roof"][:1])))
-    return found | {"zero_digit": digit.item(), "zero_confidence": confidence.item()}
+    return shares | {"zero_digit": digit.item(), "zero_confidence": confidence.item()}
 
 
 def measure(args):
@@ -176,13 +174,14 @@ def draw_rates(groups):
     for ax, ((*names, digit), title) in zip(axes, PANELS.items(), strict=True):
         for side, rows in enumerate(groups.values()):
             for i, name in enumerate(names):
-                values = [row[f"{name}_{digit}"] for row in rows if f"{name}_{digit}" in row]
-                draw_bar(ax, 2.5 * side + i, values, LOOKS[i])
-                if len(values) < len(rows):
-                    note = f"of {len(values)}\nonly" if values else "not\nmeasured"
-                    ax.text(2.5 * side + i, max(values, default=0) + 0.03, note, ha="center", fontsize=9)
+                x, values = 2.5 * side + i, [row[f"{name}_{digit}"] for row in rows if f"{name}_{digit}" in row]
+                draw_bar(ax, x, values, LOOKS[i])
+                if not values:
+                    ax.text(x + 0.1, 0.03, "not\nmeasured", ha="center", fontsize=8)
+                elif len(values) < len(rows):
+                    ax.text(x, max(values) + 0.03, f"of {len(values)}\nonly", ha="center", fontsize=9)
                 elif max(values) < 0.01:
-                    ax.text(2.5 * side + i, 0.03, f"{max(values):.1%}\nat most", ha="center", fontsize=9)
+                    ax.text(x, 0.03, f"{max(values):.1%}\nat most", ha="center", fontsize=9)
         ax.set(title=title, xticks=[2.5 * side + 0.5 for side in range(len(groups))], xticklabels=groups)
         ax.set_xlim(-0.75, 2.5 * len(groups) - 0.75)
     finish(figure, axes, 1, "as the title says", "control: a random direction of the same length")
@@ -213,14 +212,12 @@ def draw(rows, args):
     print(f"{len(whole)} of {len(rows)} generators draw 1, 6 and 7 often enough to have rates")
     if not groups:
         return
-    if lacking := [rate for rate in RATES if any(rate not in row for row in whole)]:
-        print(f"latent_rates.png is without {', '.join(lacking)} where a row lacks it")
     counts = " and ".join(f"{len(of_recipe)} by {recipe}" for recipe, of_recipe in groups.items())
-    foot = f"{utils.TITLES[args.dataset]}; generators: {counts}; bars: their means"
+    data = rows[0]["dataset"]
+    foot = f"{utils.TITLES[data]}; generators: {counts}; bars: their means"
     with utils.style():
-        for name, figure in ("latent_rates", draw_rates(groups)), ("sum_classes", draw_sums(groups)):
-            path = args.figures_dir / f"{name}.png"
-            utils.save_figure(figure, path, foot, args.dataset)
+        utils.save_figure(draw_rates(groups), args.figures_dir / "latent_rates.png", foot, data)
+        utils.save_figure(draw_sums(groups), args.figures_dir / "sum_classes.png", foot, data)
 
 
 def main(argv=None):

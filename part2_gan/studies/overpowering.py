@@ -58,7 +58,6 @@ def parse_args(argv=None):
     train.add_where(parser)
     parser.set_defaults(evaluate_every=2)
     runs.add_options(parser, seeds=5)
-    utils.add_options(parser, threads=1)
     args = parser.parse_args(argv)
     if not args.evaluate_every:
         parser.error("--evaluate-every 0: this study is about the evaluations")
@@ -69,7 +68,8 @@ def plan(args):
     """The runs {name: options}, seed by seed."""
     shared = {name: getattr(args, name) for name in ("epochs", "dataset", "limit")}
     seeds = range(args.seed, args.seed + args.seeds)
-    chosen = [train.options("text", seed=seed, **shared, **own) for seed, own in itertools.product(seeds, SETTINGS)]
+    pairs = itertools.product(seeds, SETTINGS)
+    chosen = [train.options("text", seed=seed, **shared, **setting) for seed, setting in pairs]
     return {train.name_of(options): options for options in chosen}
 
 
@@ -83,24 +83,21 @@ def run(args):
     return row
 
 
-def of_setting(rows, own):
-    """The rows with these options, by seed; those not in `own` are the text's."""
-    wanted = train.options("text", **own)
-    found = [row for row in rows if all(row[name] == wanted[name] for name in VARIED)]
-    return sorted(found, key=lambda row: row["seed"])
+def of_setting(rows, setting):
+    """The rows with these options, by seed; those not in `setting` are the text's."""
+    wanted = train.options("text", **setting)
+    chosen = [row for row in rows if all(row[name] == wanted[name] for name in VARIED)]
+    return sorted(chosen, key=lambda row: row["seed"])
 
 
 def draw(rows):
     """A column a repair: samples, how often D is right, how far the samples are from digits. Returns the figure."""
     figure = Figure(figsize=(11, 5.6))
     axes = figure.subplots(3, len(COLUMNS), sharey="row", height_ratios=(1.9, 1, 1))
-    for (grid, *below), (title, own) in zip(axes.T, COLUMNS.items(), strict=True):
-        chosen = of_setting(rows, own)
-        if samples := chosen[0].get("samples"):
-            plots.draw_grids([grid], {title: samples[max(samples, key=int)]})
-        else:
-            grid.set(title=title, xticks=[], yticks=[])
-            grid.text(0.5, 0.5, "no samples\nin this row", ha="center", va="center", transform=grid.transAxes)
+    for (grid, *below), (title, setting) in zip(axes.T, COLUMNS.items(), strict=True):
+        chosen = of_setting(rows, setting)
+        (samples,) = chosen[0]["samples"].values()
+        plots.draw_grids([grid], {title: samples})
         for ax, (name, form), colour in zip(below, FORMATS.items(), plots.COLOURS.values(), strict=True):
             values = [row["quality"][-1][name] for row in chosen]
             middle = statistics.median(values)
@@ -125,13 +122,13 @@ def draw(rows):
 def tell(rows):
     """Print a line for each setting: medians and ranges over the seeds."""
     print(f"{'D, and what differs':<40}{'D is right on':<24}Fréchet distance")
-    for own in SETTINGS:
-        last = [row["quality"][-1] for row in of_setting(rows, own)]
-        line = f"{', '.join(map(str, own.values())):<40}"
+    for setting in SETTINGS:
+        last = [row["quality"][-1] for row in of_setting(rows, setting)]
+        line = f"{', '.join(map(str, setting.values())):<40}"
         for name, form in FORMATS.items() if last else ():
             values = [entry[name] for entry in last]
-            told = [form.format(value) for value in (statistics.median(values), min(values), max(values))]
-            line += f"{told[0] + f' ({told[1]} to {told[2]})':<24}"
+            middle, low, high = (form.format(f(values)) for f in (statistics.median, min, max))
+            line += f"{middle + f' ({low} to {high})':<24}"
         print(line.rstrip())
 
 
@@ -142,7 +139,7 @@ def main(argv=None):
         return
     tell(rows)
     path, seeds = args.figures_dir / "why_d_won.png", len({row["seed"] for row in rows})
-    if not all(of_setting(rows, own) for own in COLUMNS.values()):
+    if not all(of_setting(rows, setting) for setting in COLUMNS.values()):
         return print(f"{path}: not drawn, its columns have no rows yet")
     foot = (
         f"{plots.describe_digits(rows[0])}; {rows[0]['epochs']} epochs; G of the text; a dot a seed ({seeds}), number: "

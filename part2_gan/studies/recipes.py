@@ -52,7 +52,7 @@ SHOWN = {  # in recipes_best.png: (recipe, arch): label and look
 
 
 def parse_args(argv=None):
-    """The options; args.first is the first seed, as a run's args.seed is its own."""
+    """The options of both studies."""
     parser, count = utils.Parser("Which recipe draws the best digits, and how good is it?"), utils.number(int, low=1)
     add = parser.add_argument
     add("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="that are compared")
@@ -63,17 +63,14 @@ def parse_args(argv=None):
     add("--limit", type=utils.number(int, low=0), default=0, help="the first so many images (0: all)")
     train.add_where(parser)
     runs.add_options(parser, seeds=3)
-    utils.add_options(parser, threads=1)
-    args = parser.parse_args(argv)
-    args.first = args.seed
-    return args
+    return parser.parse_args(argv)
 
 
 def plan(args, names, seeds, epochs, limit, held_out):
     """The runs of a study, {name: options}, on `limit` digits (0: all), with the next `held_out` to compare with."""
     shared, chosen = {"dataset": args.dataset, "epochs": epochs, "limit": limit}, {}
     for name in names:
-        for seed in range(args.first, args.first + seeds):
+        for seed in range(args.seed, args.seed + seeds):
             options = train.options(**RECIPES[name][1] | shared | {"seed": seed})
             chosen[f"{name}_seed{seed}"] = {"change": name, "held_out": held_out} | options
     return chosen
@@ -88,19 +85,16 @@ def run(args):
     device = utils.pick_device(args)
     classifier, digits = with_test_digits(args, device)  # before the training: the classifier may be missing
     row = train.train(args)
-    samples, _ = row.pop("samples"), row.pop("bands")
-    if (args.held_out, args.seed) == (0, args.first):
-        row["samples"] = {epoch: samples[epoch] for epoch in [str(args.epochs)]}
+    del row["samples"], row["bands"]
     images, _ = dataset.load(argparse.Namespace(**vars(args) | {"limit": args.limit + args.held_out}))
     if args.held_out:
         digits = metrics.outputs(classifier, dataset.scale(images[args.limit :]).to(device))
     count, seed = len(digits[0]), 20_000 + args.seed
     training = metrics.outputs(classifier, dataset.scale(images[:count]).to(device))
-    reference = metrics.reference(*digits, training[0])
-    manifold = metrics.manifold(metrics.thinned(digits[0], 5000))
+    reference, manifold = metrics.reference(*digits), metrics.manifold(metrics.thinned(digits[0], 5000))
     generator, _ = latents.load_generator(args.folder / "checkpoint.pt", device)
     end = metrics.quality(generator, classifier, reference, manifold, samples=count, seed=seed)
-    return row | {"end": end, "floor": reference["floor"]}
+    return row | {"end": end, "floor": metrics.frechet_distance(training[0], digits[0])}
 
 
 def draw_recipes(rows):
@@ -128,7 +122,8 @@ def draw_best(rows):
     for kind, look in SHOWN.items():
         shown = [row for row in rows if (row["recipe"], row["arch"]) == kind and ("end" in row or row["quality"])]
         for row in shown:
-            epochs, distances = ([found[name] for found in row["quality"]] for name in ("epoch", "frechet_distance"))
+            epochs = [evaluation["epoch"] for evaluation in row["quality"]]
+            distances = [evaluation["frechet_distance"] for evaluation in row["quality"]]
             left.plot(epochs, distances, **look | {"marker": "", "lw": 1.2})
             end = row.get("end") or row["quality"][-1]
             right.plot(end["precision"], end["recall"], **look)
@@ -139,9 +134,8 @@ def draw_best(rows):
     left.set_yscale("log", subs=[])
     left.yaxis.set_major_formatter("{x:g}")
     left.set(xlabel="epoch", ylabel="Fréchet distance from test digits")
-    right.set(
-        xlabel="precision: samples that look real", ylabel="recall: digits that are drawn", xlim=(0, 1), ylim=(0, 1)
-    )
+    right.set(xlabel="precision: samples that look real", ylabel="recall: digits that are drawn")
+    right.set(xlim=(0, 1), ylim=(0, 1))
     right.legend(loc="center left")
     return figure
 
@@ -159,15 +153,12 @@ def main(argv=None):
     if first.exists() and not args.draw:
         latents.export(first, args.out_dir / "generator_best.pt")
     report = list(runs.load_rows(others).values()) if others.exists() else []
-    foot = f"{rows[0]['epochs']} epochs of {rows[0]['limit']:,} digits; a dot a seed"
+    data = rows[0]["dataset"]
+    foot = f"{utils.TITLES[data]}; {rows[0]['epochs']} epochs of {rows[0]['limit']:,} digits; a dot a seed"
+    foot_best = f"{utils.TITLES[data]}; a line or a dot a seed"
     with utils.style():
-        figures = {
-            "recipes": (draw_recipes(rows), foot),
-            "recipes_best": (draw_best(report + best), "a line or a dot a seed"),
-        }
-        for name, (figure, foot) in figures.items():
-            path = args.figures_dir / f"{name}.png"
-            utils.save_figure(figure, path, f"{utils.TITLES[args.dataset]}; {foot}", args.dataset)
+        utils.save_figure(draw_recipes(rows), args.figures_dir / "recipes.png", foot, data)
+        utils.save_figure(draw_best(report + best), args.figures_dir / "recipes_best.png", foot_best, data)
 
 
 if __name__ == "__main__":

@@ -50,19 +50,19 @@ def small(trained):  # whose networks are whole
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gan, "GENERATOR_WIDTHS", (16, 16, 16, 16))
-        for name, own in list(gan.DISCRIMINATORS.items()):
-            patch.setitem(gan.DISCRIMINATORS, name, own | {"widths": (16, 8)})
+        for name, options in list(gan.DISCRIMINATORS.items()):
+            patch.setitem(gan.DISCRIMINATORS, name, options | {"widths": (16, 8)})
         patch.setattr(metrics, "quality", functools.partial(metrics.quality, samples=300))
         yield
 
 
-def fork(main, options=(), trouble=lambda: None, log=os.devnull):
-    """Start a script in a process that has all modules already, after calling `trouble`; its output goes to `log`."""
+def fork(main, options, trouble):
+    """Start a script in a process that has all modules already, after calling `trouble`; its output goes nowhere."""
     import utils
 
     def work():
         tqdm.set_lock(threading.RLock())  # its own one is shared by processes: a killed one would keep it for ever
-        with open(log, "w", encoding="utf-8") as file:
+        with open(os.devnull, "w") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             sys.stdout = sys.stderr = file

@@ -45,24 +45,18 @@ def at(*digits, unsure=0):
 def test_latents_are_the_first_sure_ones_of_their_digit_in_the_order_of_the_seed():
     """In the planted world; of a digit that is not drawn, or too seldom, there are none."""
     z = torch.randn(2000, 100, generator=torch.Generator().manual_seed(3))
-    found = latents.find_latents(World(), Rounding(), (1, 2), seed=3, count=20)
+    groups = latents.find_latents(World(), Rounding(), (1, 2), seed=3, count=20)
     for digit in 1, 2:
-        assert torch.equal(found[digit], z[(z[:, 0].round() == digit) & (z[:, 1] <= 0.4)][:20])
+        assert torch.equal(groups[digit], z[(z[:, 0].round() == digit) & (z[:, 1] <= 0.4)][:20])
     for digits, least, said in ((1, 9), 20, "classified as 9 with"), ((1, 2), 2000, "classified as 1, 2 with"):
         with pytest.raises(files.InputError, match=said):
             latents.find_latents(World(), Rounding(), digits, seed=0, count=10**6, least=least, tries=4000)
 
 
-def test_line_between_latents():
-    start, end = torch.randn(2, 50, 100)
-    line = latents.line(start, end, torch.linspace(0, 1, 5))
-    torch.testing.assert_close(line, torch.stack([start.lerp(end, k / 4) for k in range(5)], 1))
-
-
 def options_of(folder, trained, *options):
     networks = ["--checkpoint", trained / "generator.pt", "--classifier", trained / "classifier.pt"]
-    words = [*TYPESET, *networks, "--confidence", "0", "--examples", "2", "--steps", "5", "--out-dir", folder]
-    return [str(word) for word in (*words, *options)]
+    strip = ["--confidence", "0", "--examples", "2", "--steps", "5"]
+    return [str(option) for option in (*TYPESET, *networks, *strip, "--out-dir", folder, *options)]
 
 
 def test_figure_6_of_a_trained_generator(trained, tmp_path):
@@ -105,8 +99,8 @@ def test_figures_7_and_8_by_equations_8_and_9(tmp_path, monkeypatch, trained):
     arithmetic.main(options_of(tmp_path, trained))
     (roof,), (hybrid,) = drawn
     images = [strip["images"][:, 0] for strip in roof["by_seed"] + hybrid["by_seed"]]
-    assert [own[0].item() for own in images] == pytest.approx([6, 7, 13.2, 14.4])
-    assert [own[-1].item() for own in images] == pytest.approx([6] * 4)
+    assert [strip[0].item() for strip in images] == pytest.approx([6, 7, 13.2, 14.4])
+    assert [strip[-1].item() for strip in images] == pytest.approx([6] * 4)
     assert (roof["fitting"], roof["picked"]["number"]) == (1, 2)
     assert [strip["digits"] for strip in hybrid["by_seed"]] == [[0, 0, 0, 8, 6]] * 2
     assert (hybrid["fitting"], hybrid["picked"]) == (0, None)

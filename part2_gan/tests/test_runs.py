@@ -1,4 +1,4 @@
-"""Runs and studies that survive: kills, a full disk, two at once, bad input and files. Part 1 has more of them."""
+"""Runs and studies that survive: kills, two at once, other code, bad input and files. Part 1 has more of them."""
 
 import functools
 import importlib
@@ -8,13 +8,11 @@ import os
 import re
 import shutil
 import signal
-import socket
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import PART, RESULTS, TYPESET, contents, fork
+from conftest import RESULTS, TYPESET, contents, fork
 
 import dynamics
 import files
@@ -105,47 +103,14 @@ def test_a_start_where_a_run_lies(tmp_path, run4, evaluated, script):
     assert re.fullmatch(r"\S+_seed0: 0 of 4 .* to go\n\S+: 4 of 4 .*, D's loss \d.\d\d, G's \d.\d\d\n", said)
 
 
-def test_an_edited_gan_takes_effect_and_a_run_that_goes_on_with_it_says_so(tmp_path):
-    """D's loss becomes the hinge loss, in a copy of the folder; its results lie beside it."""
-    copy = shutil.copytree(PART, tmp_path / "part2_gan", ignore=shutil.ignore_patterns("__pycache__", "tests"))
-
-    def start(*options):
-        def own():
-            for name, module in list(sys.modules.items()):
-                if Path(getattr(module, "__file__", None) or "/").parent == PART and name != "typeset":
-                    del sys.modules[name]
-            sys.path[:] = [str(copy), *(path for path in sys.path if path != str(PART))]
-            importlib.import_module("train").main()
-
-        assert ended(fork(own, [*TINY, *options], log=tmp_path / "log")) == 0
-        path = checkpoint_in(tmp_path / "results" / "part2_gan" / "typeset")
-        return files.load(path), (tmp_path / "log").read_text()
-
-    plain, said = start("--epochs", "1")
-    assert "code has changed" not in said
-    line, hinge = "(real_loss + F.softplus(fake_logits)", "(F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits)"
-    (copy / "gan.py").write_text((copy / "gan.py").read_text("utf-8").replace(line, hinge), "utf-8")
-    edited, said = start("--epochs", "2", "--resume")
-    assert said.count("the code has changed; the remaining epochs are trained by the present code\n") == 1
-    assert re.fullmatch(rf"{plain['code']}\+\w{{12}}", edited["code"])
-    assert torch.equal(edited["history"][:5], plain["history"])
-    assert edited["history"][5:, 0].min() > plain["history"][:, 0].max()  # log 2 where D guesses, with the hinge 1
-
-
-def test_a_full_disk_costs_no_checkpoint(tmp_path, monkeypatch, run4, script):
-    write_bytes = Path.write_bytes
-
-    def full(path, data):
-        write_bytes(path, data[:1000])
-        raise OSError(28, "No space left on device")
-
-    shutil.copytree(run4, tmp_path, dirs_exist_ok=True)
-    before = contents(tmp_path)
-    monkeypatch.setattr(Path, "write_bytes", full)
-    code, said = script(train.main, *RUN, "--epochs", "5", "--resume", "--out-dir", tmp_path)
-    error = f"script.py: [Errno 28] No space left on device: '{checkpoint_in(tmp_path)}'"
-    assert (code, said.splitlines()[-1]) == (1, error)
-    assert contents(tmp_path) == before
+def test_a_run_that_goes_on_with_other_code_says_so(tmp_path, monkeypatch, capsys):
+    """Once: the third start has the code of the second."""
+    for epochs, code, saved in ("1", "old", "old"), ("2", "new", "old+new"), ("3", "new", "old+new"):
+        monkeypatch.setattr(train, "CODE", code)
+        train.main([*TINY, "--out-dir", str(tmp_path), "--epochs", epochs, *["--resume"] * (epochs > "1")])
+        message = "the code has changed; the remaining epochs are trained by the present code\n"
+        assert capsys.readouterr().out.count(message) == (epochs == "2")
+        assert files.load(checkpoint_in(tmp_path))["code"] == saved
 
 
 def test_numbers_that_are_not_finite_cost_no_checkpoint(tmp_path, monkeypatch, script):
@@ -179,26 +144,21 @@ def test_every_option_off_its_default(tmp_path):
     assert files.load(checkpoint_in(tmp_path))["options"] == changed
 
 
-def test_two_processes_of_torchrun_give_the_rows_and_figures_of_one(tmp_path, evaluated):
-    """Figures 2 to 5 here, and in forks with the environment that torchrun gives its processes."""
-    options = [*TINY, *evaluated, "--epochs-initial", "2", "--epochs-balanced", "3", "--workers", "1", "--out-dir"]
-    dynamics.main([*options, str(tmp_path / "one")])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    names = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "test"}
-    places = [functools.partial(os.environ.update, names, RANK=rank, LOCAL_RANK=rank) for rank in ("0", "1")]
-    ranks = [fork(dynamics.main, [*options, tmp_path / "two"], place) for place in places]
-    assert [ended(rank) for rank in ranks] == [0, 0]
-
-    one, two = (runs.load_rows(tmp_path / name / "dynamics.json") for name in ("one", "two"))
-    assert two == {name: row | {"seconds": two[name]["seconds"]} for name, row in one.items()}
-    kept = {name.partition("_data")[0]: "".join(row["samples"]) for name, row in one.items()}  # the first is animated
+def test_figures_2_to_5_in_small(tmp_path, evaluated):
+    """Drawn again with another --seed, the figures say which seed the samples are of."""
+    options = [*TINY, *evaluated, "--epochs-initial", "2", "--epochs-balanced", "3", "--workers", "1"]
+    dynamics.main([*options, "--out-dir", str(tmp_path)])
+    rows = runs.load_rows(tmp_path / "dynamics.json")
+    kept = {name.partition("_data")[0]: "".join(row["samples"]) for name, row in rows.items()}  # the first is animated
     assert kept == {"code_balanced": "123", "text_balanced": "13", "code_initial": "12", "text_initial": "12"}
-    assert all(list(row["sure"]) == dynamics.stages_of(row) for row in one.values())
-    for name in (*(f"{name}.png" for name in dynamics.NAMES), "training.gif", "generator.pt"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    assert files.load(tmp_path / "two" / "generator.pt", kind="gan")["options"].items() <= one[min(one)].items()
+    assert all(list(row["sure"]) == dynamics.stages_of(row) for row in rows.values())
+    assert files.load(tmp_path / "generator.pt", kind="gan")["options"].items() <= rows[min(rows)].items()
+    before = contents(tmp_path)
+    pictures = {path.name: content for path, content in before.items() if path.parent == tmp_path}
+    assert all(pictures[f"{name}.png"].startswith(b"\x89PNG") for name in dynamics.NAMES)
+    assert pictures["training.gif"].startswith(b"GIF")
+    dynamics.main(["--draw", "--seed", "7", "--out-dir", str(tmp_path)])
+    assert contents(tmp_path) == before
 
 
 # --- bad input ---
@@ -240,25 +200,18 @@ def test_bad_input(tmp_path, monkeypatch, script, trained, command):
     assert not contents(tmp_path)
 
 
-def other(change):
-    return lambda path: path.write_bytes(change(path.read_bytes()))
-
-
 def changed(name, **entries):
     return lambda path: files.save(path, (state := files.load(path)) | {name: state[name] | entries})
 
 
 CHECKPOINTS = {
-    "cut": (other(lambda content: content[:-200]), "cannot be read"),
-    "spoiled": (other(lambda content: content.replace(content[5000:5016], 16 * b"?")), "cannot be read"),
-    "foreign": (lambda path: torch.save({"kind": "part1 run"}, path), "'gan' is needed, this one holds 'part1 run'"),
     "other options": (changed("options", lr=1.0), "the run there has lr 1.0, not 0.0004; --restart replaces that run"),
     "other shape": (changed("generator", **{"layers.0.weight": torch.zeros(2)}), "its contents do not fit"),
 }
 
 
 @pytest.mark.parametrize("case", CHECKPOINTS)
-def test_bad_checkpoints(tmp_path, run4, script, case):
+def test_checkpoints_of_another_run(tmp_path, run4, script, case):
     """One line that names the file, which stays as it is."""
     spoil, named = CHECKPOINTS[case]
     shutil.copytree(run4, tmp_path, dirs_exist_ok=True)

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 import torch
-from conftest import RESULTS, TYPESET
+from conftest import RESULTS, TYPESET, contents
 from test_latents import Rounding, World, at
 
 import classifier as classifiers
@@ -27,12 +27,18 @@ def test_a_run_of_dynamics_counts_its_sure_samples(monkeypatch):
     images = torch.zeros(3, 25, 784, dtype=torch.uint8)
     images[0, :, 1] = images[1, :10, 1] = 255  # unsure
     packed = {epoch: dataset.pack(part) for epoch, part in zip(("1", "2", "4"), images, strict=True)}
-    row = train.options(epochs=4, seed=1) | {"samples": packed | {"3": ""}, "bands": {"g_loss": {"max": [1, 3, 2]}}}
+    row = train.options(epochs=4, seed=1) | {"samples": packed | {"3": ""}}
     monkeypatch.setattr(train, "train", lambda args: row)
     monkeypatch.setattr(dynamics, "with_test_digits", lambda args, device: (Rounding(), None))
-    found = dynamics.run(argparse.Namespace(**row, first=0, evaluate_every=1, device="cpu", threads=1))
-    assert found["sure"] == {"1": 0, "2": 15, "4": 25}
-    assert (found["largest_g_loss"], list(found["samples"])) == (3, ["4"])
+    result = dynamics.run(argparse.Namespace(**row, first=0, evaluate_every=1, device="cpu", threads=1))
+    assert result["sure"] == {"1": 0, "2": 15, "4": 25}
+    assert list(result["samples"]) == ["4"]
+
+
+def test_stages_are_among_the_drawn_samples():
+    """Of a run that was stopped at 170 of 200 epochs, and went on to 300."""
+    row = {"epochs": 300, "samples": dict.fromkeys(["1", "50", "146", "162", "213", "300"])}
+    assert dynamics.stages_of(row) == ["1", "146", "300"]
 
 
 @pytest.mark.usefixtures("committed")
@@ -45,11 +51,11 @@ def test_overpowering_has_every_setting_with_every_seed():
     """Five of them are the figure's columns: both slips of the code, each one repaired, both, a smaller D instead."""
     plan = overpowering.plan(overpowering.parse_args(["--seeds", "2", "--seed", "5", "--epochs", "3"]))
     assert [(o["seed"], o["epochs"]) for o in plan.values()] == [(5, 3)] * 21 + [(6, 3)] * 21
-    for own in overpowering.SETTINGS:
-        found = overpowering.of_setting(list(plan.values())[::-1], own)
-        assert [options["seed"] for options in found] == [5, 6]
-        assert all(options.items() >= own.items() for options in found)
-    columns = [overpowering.of_setting(plan.values(), own)[0] for own in overpowering.COLUMNS.values()]
+    for setting in overpowering.SETTINGS:
+        chosen = overpowering.of_setting(list(plan.values())[::-1], setting)
+        assert [options["seed"] for options in chosen] == [5, 6]
+        assert all(options.items() >= setting.items() for options in chosen)
+    columns = [overpowering.of_setting(plan.values(), setting)[0] for setting in overpowering.COLUMNS.values()]
     initial = [("initial", eps, scheme) for scheme in ("simultaneous", "alternating") for eps in (0.8, 1e-5)]
     assert [(c["arch"], c["bn_eps"], c["scheme"]) for c in columns] == [*initial, ("balanced", 0.8, "simultaneous")]
 
@@ -65,8 +71,8 @@ def test_recipes_in_small(trained, tmp_path):
     changed, best = (runs.load_rows(tmp_path / f"{name}.json") for name in ("recipes", "recipes_best"))
     changed, best = changed["start_seed0"], best["best_seed0"]
     assert (changed["limit"], changed["bn_eps"], changed["epochs"], changed["quality"]) == (250, 0.8, 1, [])
-    assert (best["limit"], best["recipe"], best["epochs"], list(best["samples"])) == (300, "best", 2, ["2"])
-    assert [found["epoch"] for found in best["quality"]] == [1, 2]
+    assert (best["limit"], best["recipe"], best["epochs"], "samples" in best) == (300, "best", 2, False)
+    assert [evaluation["epoch"] for evaluation in best["quality"]] == [1, 2]
 
     classifier, _ = classifiers.load_classifier(trained / "classifier.pt", "cpu")
     args = argparse.Namespace(dataset="typeset", limit=300)
@@ -84,21 +90,24 @@ def test_recipes_in_small(trained, tmp_path):
     assert (exported - whole).abs().max() < 0.05  # the average of its weights, in half precision
     for name in "recipes.png", "recipes_best.png":
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    before = contents(tmp_path)
+    recipes.main(["--draw", "--out-dir", str(tmp_path)])  # the rows say that they are of typeset digits
+    assert contents(tmp_path) == before
 
 
 def test_rates_of_known_worlds():
     """Where each digit has its place 7 - 1 is a 6, and 6 + 7 - 1 at 12 no digit, so a 0; elsewhere it is otherwise."""
     groups = {digit: at(*[digit] * 40) for digit in range(10)}
-    found = latent_rates.rates(latent_rates.make_latents(groups, 40), World(), Rounding())
-    assert (found["middle_1"], found["roof_7"], found["shift_6"]) == (0, 0, 1)
-    assert found["strip_9"] == 1  # from 13.2 down to 6
-    assert found["sum"] == [1] + [0] * 9
-    assert found["sum_random"][6] > 0.2  # most of a random direction is across the line of digits
-    assert (sum(found["sum_others"][:1] + found["sum_others"][7:]), found["zero_digit"]) == (pytest.approx(1), 0)
+    shares = latent_rates.rates(latent_rates.make_latents(groups, 40), World(), Rounding())
+    assert (shares["middle_1"], shares["roof_7"], shares["shift_6"]) == (0, 0, 1)
+    assert shares["strip_9"] == 1  # from 13.2 down to 6
+    assert shares["sum"] == [1] + [0] * 9
+    assert shares["sum_random"][6] > 0.2  # most of a random direction is across the line of digits
+    assert (sum(shares["sum_others"][:1] + shares["sum_others"][7:]), shares["zero_digit"]) == (pytest.approx(1), 0)
     groups |= {7: at(*[8] * 40), 6: at(*[-6] * 40)}
-    found = latent_rates.rates(latent_rates.make_latents(groups, 40), World(), Rounding())
-    assert (found["middle_1"], found["roof_7"], found["shift_6"], found["strip_9"]) == (1, 1, 0, 0)
-    assert found["sum"][1] == 1
+    shares = latent_rates.rates(latent_rates.make_latents(groups, 40), World(), Rounding())
+    assert (shares["middle_1"], shares["roof_7"], shares["shift_6"], shares["strip_9"]) == (1, 1, 0, 0)
+    assert shares["sum"][1] == 1
 
 
 def test_controls_are_as_long_and_point_elsewhere():

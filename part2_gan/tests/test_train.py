@@ -8,6 +8,7 @@ import torch
 from conftest import TYPESET
 from torch import nn
 
+import benchmark
 import dataset
 import files
 import gan
@@ -93,7 +94,7 @@ def test_updates_by_hand(scheme, loss):
 
 @pytest.mark.usefixtures("doubles")
 def test_an_epoch_is_the_textbook_s_loop():
-    """Sigmoid, BCELoss, Adam, a pass over real and one over generated images; the last image, alone, is left out."""
+    """Sigmoid, BCELoss, a pass over real and one over generated images; the last image, alone, is left out."""
     args, images = args_of(arch="initial", batch_size=32), torch.randint(256, (97, 784), dtype=torch.uint8)
     networks, adams = train.build(args, CPU)
     generator, discriminator = copy.deepcopy(networks)
@@ -101,20 +102,9 @@ def test_an_epoch_is_the_textbook_s_loop():
     history = train.train_epoch(networks, adams, images, args)
 
     torch.manual_seed(1)
-    probability, bce, losses = nn.Sequential(discriminator, nn.Sigmoid()), nn.BCELoss(), []
-    adam_g, adam_d = (torch.optim.Adam(n.parameters(), lr=2e-4, betas=(0.5, 0.999)) for n in (generator, discriminator))
-    for batch in torch.randperm(97)[:96].split(32):
-        fake, ones, zeros = generator(torch.randn(32, 100)), torch.ones(32), torch.zeros(32)
-        real = (images[batch].float() / 127.5 - 1).double()
-        adam_d.zero_grad()
-        d_loss = (bce(probability(real), ones) + bce(probability(fake.detach()), zeros)) / 2
-        d_loss.backward()
-        adam_d.step()
-        adam_g.zero_grad()
-        g_loss = bce(probability(fake), ones)
-        g_loss.backward()
-        adam_g.step()
-        losses.append([d_loss.item(), g_loss.item()])
+    plain = [torch.optim.Adam(n.parameters(), lr=2e-4, betas=(0.5, 0.999)) for n in (generator, discriminator)]
+    batches = [(images[batch].float() / 127.5 - 1).double() for batch in torch.randperm(97)[:96].split(32)]
+    losses = benchmark.usual_epoch(batches, generator, nn.Sequential(discriminator, nn.Sigmoid()), *plain, CPU)
     torch.testing.assert_close(history[:, :2], torch.tensor(losses), rtol=1e-7, atol=0)
     assert_same(networks, (generator, discriminator))
 
@@ -139,16 +129,16 @@ def test_gradients_of_the_generator_by_hand():
     """By either loss: the mean norm over the batches, and how much of it the mean gradient keeps."""
     networks, _ = train.build(args_of(arch="initial"), CPU)
     plain = copy.deepcopy(networks)
-    found = metrics.generator_gradients(networks, 16, seed=3, batches=3)
+    result = metrics.generator_gradients(networks, 16, seed=3, batches=3)
     assert_same(networks, plain)
     torch.manual_seed(3)
     says = [plain[1](plain[0](z)).sigmoid() for z in torch.randn(3, 16, 100)]
     for loss in gan.GENERATOR_LOSSES:
         values = [(1 - s).log().mean() if loss == "minimax" else -s.log().mean() for s in says]
         parts = [torch.autograd.grad(value, list(plain[0].parameters()), retain_graph=True) for value in values]
-        gradients = [torch.cat([part.flatten() for part in own]) for own in parts]
+        gradients = [torch.cat([part.flatten() for part in gradient]) for gradient in parts]
         norms = sum(gradient.norm().item() for gradient in gradients)
-        assert found[loss] == pytest.approx({"norm": norms / 3, "coherence": sum(gradients).norm().item() / norms})
+        assert result[loss] == pytest.approx({"norm": norms / 3, "coherence": sum(gradients).norm().item() / norms})
 
 
 def test_files_and_row_of_a_run(tmp_path):
@@ -180,7 +170,7 @@ def test_the_seed_fixes_the_run_and_evaluations_change_nothing(trained, tmp_path
         assert all(map(torch.equal, first[part].values(), again[part].values()))
         assert not torch.equal(first[part]["layers.0.weight"], other[part]["layers.0.weight"])
     shared = {"epoch", "frechet_distance", "score", "sure_share", "g_gradients"}
-    assert [set(found) for found in row["quality"]] == [shared, shared | {"precision", "recall"}]
+    assert [set(evaluation) for evaluation in row["quality"]] == [shared, shared | {"precision", "recall"}]
 
 
 def test_learning_rate_falls_and_pictures_are_drawn_at_times(tmp_path, monkeypatch, capsys):
