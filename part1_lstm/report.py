@@ -124,7 +124,7 @@ CLAIMS = {
     "from_scratch": ("an LSTM from scratch: equations (1) to (6), one bias a gate, one-hot digits, early stopping at "
                      "99 % validation accuracy", "built so; the author's code stops at 99.9 %", "", None),
     "under_30_epochs": ("most training sessions converged in fewer than 30 epochs",
-                        "a run stops before epoch 30 (most that do not read 3 digits)",
+                        "a run stops before epoch 30; at 3 digits few do",
                         "LSTM run", of_runs("lstm", lambda r: r["reached"] and r["epochs_trained"] < 30)),
     "rnn_short": ("the RNN performs acceptably on short sequences (around 10)",
                   "accuracy at least .8 at 7 to 13 digits", "RNN run",

@@ -159,7 +159,8 @@ def draw(rows, args):
             print(f"{losses}, {grids}: left as they are, rows are missing")
             continue
         counts = " and ".join(f"{len(group)} by {recipe}" for recipe, group in groups.items())
-        foot = f"{digits}; runs: {counts}; thick line: median of those that did not collapse, band: {spread}"
+        line = "thick line, those that did not collapse" if any(map(collapsed, sum(groups.values(), []))) else "line"
+        foot = f"{digits}; runs: {counts}; {line}: median, band: {spread}"
         utils.save_figure(draw_dynamics(groups, arch), args.figures_dir / f"{losses}.png", foot, data)
         first = groups["code"][0]
         foot = f"{digits}; seed {first['seed']}, the same latents throughout"
