@@ -6,12 +6,12 @@
 Draws 10,000 samples in eval mode, from latents that no update has used, and gives them to the classifier:
 
     histogram             how often each digit is assigned for sure (confidence above .99); all others are `unsure`
-    score, frechet_distance, precision, recall     as metrics.py has them
+    frechet_distance, precision, recall     as metrics.py has them
     neighbours            1,000 samples and 1,000 test digits: how far to the nearest training digit, in pixels (L2,
                           grey in [-1, 1]) and in features; copies of training digits would be far nearer
     real                  what real digits reach in the samples' place, from classifier.pt
 
-Distances and scores belong to this classifier and this number of samples. Reads the generator, the classifier and the
+Distances belong to this classifier and this number of samples. Reads the generator, the classifier and the
 digits of --dataset. Writes evaluate.json and nearest_neighbours.png.
 """
 

@@ -11,6 +11,7 @@ Doubles are computed on the CPU alone: not every GPU has them.
 import copy
 
 import torch
+from torch.nn.utils import get_total_norm
 
 from gan import GENERATOR_LOSSES, LATENT_DIM, generator_loss, sample
 
@@ -26,27 +27,14 @@ def outputs(classifier, images):
 
 
 def describe(probabilities):
-    """How many images are sure to be each digit, how many are `unsure`, the share of sure ones, and the score."""
+    """How many images are sure to be each digit, how many are `unsure`, and the share of sure ones."""
     confidence, digits = probabilities.max(1)
     sure = digits[confidence > SURE]
     return {
         "histogram": sure.bincount(minlength=10).tolist(),
         "unsure": len(digits) - len(sure),
         "sure_share": len(sure) / len(digits),
-        "score": score(probabilities),
     }
-
-
-def score(probabilities):
-    """exp of the mean KL divergence from p(y|x), (n, 10), to its mean p(y): the Inception score's formula.
-
-    From 1 (no image is sure, or all show one class) to 10 (all are sure, and the classes equally frequent).
-    (Salimans et al. 2016.)
-    """
-    probabilities = probabilities.cpu().double()
-    mean = probabilities.mean(0)
-    each = torch.special.xlogy(probabilities, probabilities).sum(1).mean()
-    return (each - torch.special.xlogy(mean, mean).sum()).exp().item()
 
 
 def gaussian(features):
@@ -118,8 +106,8 @@ def memorised(distances, digits, test_distances, test_digits):
     Distances (n,) and (m,), and the digits (n,) and (m,) that the classifier assigns. Ones lie close together and
     other digits do not, so each distance is first divided by the median of the test digits of the same class.
 
-    Returns the samples' median, `median_ratio` (1 for fresh digits, 0 for copies), and `closer_share`, the share of
-    samples that are nearer than the nearest 1 % of test digits (.01 for fresh digits, 1 for copies).
+    Returns the test digits' median distance, and `closer_share`, the share of samples that are nearer than the nearest
+    1 % of test digits (.01 for fresh digits, 1 for copies).
     """
     typical = torch.full((10,), test_distances.median().item(), device=distances.device)
     for digit in test_digits.unique():
@@ -127,9 +115,7 @@ def memorised(distances, digits, test_distances, test_digits):
     typical.clamp_(min=1e-12)
     ratios, test_ratios = distances / typical[digits], test_distances / typical[test_digits]
     return {
-        "median": distances.median().item(),
         "test_median": test_distances.median().item(),
-        "median_ratio": ratios.median().item(),
         "closer_share": (ratios < test_ratios.quantile(0.01)).float().mean().item(),
     }
 
@@ -140,7 +126,7 @@ def reference(features, probabilities):
 
 
 def quality(generator, classifier, reference, digits=None, samples=5000, seed=0):
-    """Fréchet distance, score and sure share of fresh samples, quick enough for every few epochs of training.
+    """Fréchet distance and sure share of fresh samples, quick enough for every few epochs of training.
 
     `reference` is the Gaussian of test digits. With their manifold, `digits`, precision and recall as well. The latents
     come from `seed` alone, and the generator is sampled in eval mode.
@@ -148,9 +134,8 @@ def quality(generator, classifier, reference, digits=None, samples=5000, seed=0)
     device = next(generator.parameters()).device
     z = torch.randn(samples, LATENT_DIM, generator=torch.Generator().manual_seed(seed)).to(device)
     features, probabilities = outputs(classifier, sample(generator, z))
-    result = {"frechet_distance": frechet(gaussian(features), reference)}
-    described = describe(probabilities)
-    result |= {name: described[name] for name in ("score", "sure_share")}
+    distance = frechet(gaussian(features), reference)
+    result = {"frechet_distance": distance, "sure_share": describe(probabilities)["sure_share"]}
     if digits is not None:
         sampled = manifold(thinned(features, len(digits[0])))
         result["precision"], result["recall"] = precision_recall(sampled, digits)
@@ -158,24 +143,18 @@ def quality(generator, classifier, reference, digits=None, samples=5000, seed=0)
 
 
 def generator_gradients(networks, batch_size, seed, batches=16):
-    """The gradient by G's parameters that each loss of G has at these weights: {loss: {"norm", "coherence"}}.
+    """The norm of the gradient by G's parameters, the mean over batches, of each loss of G: {loss: {"norm": float}}.
 
-    `networks` is (generator, discriminator), in training mode; they stay as they are. Of `batches` batches of latents:
-    the mean norm of their gradients, and the norm of the mean gradient divided by it, which is 1 where all batches
-    agree and about 1 / sqrt(batches) where they have nothing in common. It seeds torch's random generators by `seed`.
+    `networks` is (generator, discriminator), in training mode; they stay as they are. It seeds torch's random
+    generators by `seed`.
     """
     generator, discriminator = copy.deepcopy(networks)  # for BatchNorm's running statistics
     weights = list(generator.parameters())
-    totals, norms = (dict.fromkeys(GENERATOR_LOSSES, 0) for _ in range(2))
+    norms = dict.fromkeys(GENERATOR_LOSSES, 0)
     torch.manual_seed(seed)
     for z in torch.randn(batches, batch_size, LATENT_DIM, device=weights[0].device):
         logits = discriminator(generator(z))
         for kind in GENERATOR_LOSSES:
-            parts = torch.autograd.grad(generator_loss(logits, kind), weights, retain_graph=True)
-            gradient = torch.cat([part.flatten() for part in parts])
-            totals[kind] = totals[kind] + gradient
-            norms[kind] = norms[kind] + gradient.norm()
-    return {
-        kind: {"norm": (norms[kind] / batches).item(), "coherence": (totals[kind].norm() / norms[kind]).item()}
-        for kind in GENERATOR_LOSSES
-    }
+            gradients = torch.autograd.grad(generator_loss(logits, kind), weights, retain_graph=True)
+            norms[kind] = norms[kind] + get_total_norm(gradients) / batches
+    return {kind: {"norm": norm.item()} for kind, norm in norms.items()}
