@@ -175,6 +175,10 @@ def test_numbers_of_part_2():
     runs = rows("part2_gan/dynamics", recipe="code", arch="balanced")
     at_6 = sorted((r["by_epoch"]["d_accuracy"][5], r["by_epoch"]["d_accuracy"][-1] > 0.65) for r in runs)
     assert [lost for _, lost in at_6] == [False] * near["k"] + [True] * (near["n"] - near["k"]), "apart by epoch 6"
+    (again,) = rows("part2_gan/again", recipe="code", arch="balanced", seed=0)
+    right_on = again["by_epoch"]["d_accuracy"]
+    assert min(right_on[5:30]) > 0.8, "looked collapsed for 30 epochs"
+    assert 0.57 < statistics.mean(right_on[-50:]) < 0.66, "and came half-way back"
     rates = [r for r in rows("part2_gan/latent_rates") if "sum" in r]
     shares = [percent([r["sum"][9] for r in rates if r["recipe"] == side]) for side in right]
     assert f"in {shares[0]} of sums by the code and in {shares[1]} by the text" in front
