@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = ["README.md", "part1_lstm/README.md", "part2_gan/README.md"]
-TENTHS = ["", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+TENTHS = ["", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
 
 def text(name):
@@ -183,7 +183,7 @@ def test_numbers_of_part_2():
     shares = [percent([r["sum"][9] for r in rates if r["recipe"] == side]) for side in right]
     assert f"in {shares[0]} of sums by the code and in {shares[1]} by the text" in front
     for name in "sum", "sum_random":
-        assert max(abs(r[name][9] - r["mlp"][name][9]) for r in rates) < 0.03, "nearly as many nines"
+        assert max(abs(r[name][9] - r["mlp"][name][9]) for r in rates) < 0.05, "about as many nines"
     random = [r["shift_random_6"] for r in rates]
     assert max(random) <= 0.0011
     assert "it is so in at most one of 1,000" in part
@@ -191,7 +191,12 @@ def test_numbers_of_part_2():
     (more, more_by_text), (less, less_by_text) = (
         [claims("part2_gan")[name][side] for side in ("code", "text")] for name in ("sum_is_9", "sum_less")
     )
+    assert f"with all {TENTHS[more_by_text['k']]} generators by the text, and with" in part
     assert f"and with {TENTHS[more['k']]} of {TENTHS[more['n']]} by the code" in part
+    between = [(r["middle_1"], r["same_norm_1"]) for r in rates if "same_norm_1" in r]
+    assert sorted(round(p - q, 1) for p, q in between) == [0, 0, 0.6]
+    counts = [claims("part2_gan")[name][side] for name in ("between", "between_less") for side in ("code", "text")]
+    assert [(c["k"], c["n"]) for c in counts] == [(1, 2), (0, 1), (1, 2), (0, 1)]
     assert f"With {TENTHS[less['k']]} others by the code" in part
     counts = f"With {TENTHS[more['k'] + more_by_text['k']]} generators of {more['n'] + more_by_text['n']} that is more"
     assert counts in front
