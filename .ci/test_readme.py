@@ -1,5 +1,6 @@
 """The READMEs: short, their links and files are there, and their numbers are computed here from the committed rows."""
 
+import itertools
 import json
 import re
 import statistics
@@ -7,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = ["README.md", "part1_lstm/README.md", "part2_gan/README.md"]
-TENTHS = ["", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+WORDS = ["", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
 
 def text(name):
@@ -80,13 +81,13 @@ def test_speeds():
 def test_numbers_of_part_1():
     long = [r for r in rows("part1_lstm/compare", cell="rnn") if r["input_length"] >= 19]
     by_text, by_code = ([r["reached"] for r in long if r["side"] == side] for side in ("text", "code"))
-    words = f"19 digits and more in {sum(by_text)} runs. Trained as in the code, it does so in {TENTHS[sum(by_code)]}; "
+    words = f"19 digits and more in {sum(by_text)} runs. Trained as in the code, it does so in {WORDS[sum(by_code)]}; "
     assert f"{words}there are {len(by_code)} of each" in text("README.md")
     part = text("part1_lstm/README.md")
     learned = [r["reached"] for r in rows("part1_lstm/compare", side="text", cell="rnn", input_length=25)]
-    assert f"even 25 digits in {TENTHS[sum(learned)]} of {TENTHS[len(learned)]} runs" in part
+    assert f"even 25 digits in {WORDS[sum(learned)]} of {WORDS[len(learned)]} runs" in part
     adam = [r["reached"] for r in rows("part1_lstm/compare", side="adam", cell="rnn", input_length=25)]
-    assert f"in place of RMSprop it does so in {TENTHS[sum(adam)]} of {TENTHS[len(adam)]}" in part
+    assert f"in place of RMSprop it does so in {WORDS[sum(adam)]} of {WORDS[len(adam)]}" in part
     assert "from repeated palindromes in all runs, and from fresh ones in none" in part
     for size, bias, count in (8000, None, 5), (0, None, 0), (0, 1, 5), (0, 4, 5):
         for length in 19, 25:
@@ -107,7 +108,7 @@ def test_numbers_of_part_1():
     for cell in "lstm", "rnn":
         plain = rows("part1_lstm/long_inputs", input_length=50, cell=cell, forget_bias=None)
         learned = [r["reached"] for r in plain]
-        assert f"learns 50 digits in {TENTHS[sum(learned)]} run of {TENTHS[len(learned)]}, as the RNN does" in part
+        assert f"learns 50 digits in {WORDS[sum(learned)]} run of {WORDS[len(learned)]}, as the RNN does" in part
 
 
 def test_numbers_of_part_2():
@@ -118,7 +119,7 @@ def test_numbers_of_part_2():
         right[recipe] = [statistics.mean(r["by_epoch"]["d_accuracy"][-10:]) for r in runs]
     assert f"is right on {percent(right['code'])} of its images at the end" in part
     assert f"the same D is right on {percent(right['text'])}" in part
-    tenths = {side: TENTHS[round(10 * statistics.mean(values))] for side, values in right.items()}
+    tenths = {side: WORDS[round(10 * statistics.mean(values))] for side, values in right.items()}
     assert f"it tells real from fake {tenths['code']} times in ten" in front
     assert f"the same D is right {tenths['text']} times in ten" in front
 
@@ -129,13 +130,16 @@ def test_numbers_of_part_2():
     initial, balanced = after_50("initial"), after_50("balanced")
     assert all(balanced[seed] > initial[seed] for seed in range(5)), "worse in five of five seeds"
 
-    def middle(name, **changes):
-        """The median at the end of five runs with both slips, but for `changes`."""
+    def ends(name, **changes):
+        """What five runs with both slips, but for `changes`, have at the end, by seed."""
         usual = {"generator": "text", "loss": "non-saturating", "dropout": 0.0, "arch": "initial"}
         slips = {"bn_eps": 0.8, "scheme": "simultaneous"}
-        ends = [r["quality"][-1][name] for r in rows("part2_gan/overpowering", **usual | slips | changes)]
-        assert len(ends) == 5
-        return statistics.median(ends) * (100 if name == "d_accuracy" else 1)
+        runs = rows("part2_gan/overpowering", **usual | slips | changes)
+        assert len(runs) == 5
+        return [r["quality"][-1][name] for r in sorted(runs, key=lambda r: r["seed"])]
+
+    def middle(name, **changes):
+        return statistics.median(ends(name, **changes)) * (100 if name == "d_accuracy" else 1)
 
     distance, smaller = "frechet_distance", {"arch": "balanced", "dropout": 0.4}
     repaired = middle(distance, bn_eps=1e-5, scheme="alternating")
@@ -143,16 +147,17 @@ def test_numbers_of_part_2():
     assert f"brings the distance to {middle(distance, **smaller):.0f} after the same ten epochs" in part
     assert middle(distance, bn_eps=1e-5) < middle(distance, scheme="alternating") / 2, "eps alone does most of it"
 
-    def ends(arch, dropout):
-        same = {"bn_eps": 0.8, "scheme": "alternating", "generator": "text", "loss": "non-saturating"}
-        runs = rows("part2_gan/overpowering", arch=arch, dropout=dropout, **same)
-        return [r["quality"][-1][distance] for r in sorted(runs, key=lambda r: r["seed"])]
+    distances = {
+        (arch, p): ends(distance, scheme="alternating", arch=arch, dropout=p)
+        for arch, p in itertools.product(("initial", "balanced"), (0.0, 0.4))
+    }
 
-    pairs = [(ends(arch, 0.4), ends(arch, 0.0)) for arch in ("initial", "balanced")]
-    by_dropout = sum(b < a for with_it, without in pairs for b, a in zip(with_it, without, strict=True))
-    pairs = [(ends("balanced", p), ends("initial", p)) for p in (0.0, 0.4)]
-    by_width = sum(b < a for narrow, wide in pairs for b, a in zip(narrow, wide, strict=True))
-    words = f"in {TENTHS[by_dropout]} of ten pairs of runs. The smaller width does so in {TENTHS[by_width]}"
+    def lower(one, other):
+        return sum(a < b for a, b in zip(distances[one], distances[other], strict=True))
+
+    by_dropout = sum(lower((arch, 0.4), (arch, 0.0)) for arch in ("initial", "balanced"))
+    by_width = sum(lower(("balanced", p), ("initial", p)) for p in (0.0, 0.4))
+    words = f"in {WORDS[by_dropout]} of ten pairs of runs. The smaller width does so in {WORDS[by_width]}"
     assert f"dropout lowers the distance {words}" in part
     for words, changes in {
         "With both slips it is about": {},
@@ -171,7 +176,7 @@ def test_numbers_of_part_2():
         assert re.search(rf"\| figure {figure}, [^|]* \| {cells} \|", part)
     assert f"{100 * record['discriminator']['without_dropout']['real']:.0f} % of them" in part
     near = claims("part2_gan")["near_log2"]["code"]
-    assert f"that is so in {TENTHS[near['k']]} of {TENTHS[near['n']]} runs. In the others" in part
+    assert f"that is so in {WORDS[near['k']]} of {WORDS[near['n']]} runs. In the others" in part
     runs = rows("part2_gan/dynamics", recipe="code", arch="balanced")
     at_6 = sorted((r["by_epoch"]["d_accuracy"][5], r["by_epoch"]["d_accuracy"][-1] > 0.65) for r in runs)
     assert [lost for _, lost in at_6] == [False] * near["k"] + [True] * (near["n"] - near["k"]), "apart by epoch 6"
@@ -191,16 +196,16 @@ def test_numbers_of_part_2():
     (more, more_by_text), (less, less_by_text) = (
         [claims("part2_gan")[name][side] for side in ("code", "text")] for name in ("sum_is_9", "sum_less")
     )
-    assert f"with all {TENTHS[more_by_text['k']]} generators by the text, and with" in part
-    assert f"and with {TENTHS[more['k']]} of {TENTHS[more['n']]} by the code" in part
+    assert f"with all {WORDS[more_by_text['k']]} generators by the text, and with" in part
+    assert f"and with {WORDS[more['k']]} of {WORDS[more['n']]} by the code" in part
     between = [(r["middle_1"], r["same_norm_1"]) for r in rates if "same_norm_1" in r]
     assert sorted(round(p - q, 1) for p, q in between) == [0, 0, 0.6]
     counts = [claims("part2_gan")[name][side] for name in ("between", "between_less") for side in ("code", "text")]
     assert [(c["k"], c["n"]) for c in counts] == [(1, 2), (0, 1), (1, 2), (0, 1)]
-    assert f"With {TENTHS[less['k']]} others by the code" in part
-    counts = f"With {TENTHS[more['k'] + more_by_text['k']]} generators of {more['n'] + more_by_text['n']} that is more"
+    assert f"With {WORDS[less['k']]} others by the code" in part
+    counts = f"With {WORDS[more['k'] + more_by_text['k']]} generators of {more['n'] + more_by_text['n']} that is more"
     assert counts in front
-    assert f"With {TENTHS[less['k'] + less_by_text['k']]} it is less" in front
+    assert f"With {WORDS[less['k'] + less_by_text['k']]} it is less" in front
     for recipe in right:
         shifts = [r["shift_6"] for r in rows("part2_gan/latent_rates", recipe=recipe) if "shift_6" in r]
         assert 0.6 < statistics.mean(shifts) < 0.75, "about two cases of three"

@@ -159,7 +159,8 @@ def draw(rows, args):
             print(f"{losses}, {grids}: left as they are, rows are missing")
             continue
         counts = " and ".join(f"{len(group)} by {recipe}" for recipe, group in groups.items())
-        line = "thick line, those that did not collapse" if any(map(collapsed, sum(groups.values(), []))) else "line"
+        lost = any(collapsed(row) for group in groups.values() for row in group)
+        line = "thick line, those that did not collapse" if lost else "line"
         foot = f"{digits}; runs: {counts}; {line}: median, band: {spread}"
         utils.save_figure(draw_dynamics(groups, arch), args.figures_dir / f"{losses}.png", foot, data)
         first = groups["code"][0]

@@ -1,7 +1,7 @@
 """Sample quality, by what a classifier makes of the samples: features (n, d) and probabilities (n, 10).
 
     test = metrics.outputs(classifier, test_images)
-    reference = metrics.reference(*test)                               # once
+    reference = metrics.gaussian(test[0])                              # once
     digits = metrics.manifold(metrics.thinned(test[0], 5000))          # once, for precision and recall
     metrics.quality(generator, classifier, reference, digits)          # of 5,000 fresh samples
 
@@ -118,11 +118,6 @@ def memorised(distances, digits, test_distances, test_digits):
         "test_median": test_distances.median().item(),
         "closer_share": (ratios < test_ratios.quantile(0.01)).float().mean().item(),
     }
-
-
-def reference(features, probabilities):
-    """What samples are compared with, from the `outputs` of test digits: the Gaussian of their features."""
-    return gaussian(features)
 
 
 def quality(generator, classifier, reference, digits=None, samples=5000, seed=0):

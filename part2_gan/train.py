@@ -218,7 +218,7 @@ def evaluator(args, device):
     With `full` precision and recall as well. torch's random states stay as they are.
     """
     classifier, test = with_test_digits(args, device)
-    reference, digits = metrics.reference(*test), metrics.manifold(metrics.thinned(test[0], 5000))
+    reference, digits = metrics.gaussian(test[0]), metrics.manifold(metrics.thinned(test[0], 5000))
 
     def evaluate(networks, generator, full):
         states = [module.get_rng_state() for module in random_modules(device)]

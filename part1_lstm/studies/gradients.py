@@ -158,10 +158,8 @@ def draw_gates(row, path):
         axes.grid(False)
         axes.set_xticks(range(row["trained_on"]), gates["palindrome"][:-1], fontsize=8)
         axes.set_yticks(range(len(gates["shown"])), gates["shown"])
-    foot = (
-        f"LSTM trained on {row['trained_on']} digits, seed {row['seed']}; {len(gates['shown'])} units chosen to differ"
-    )
-    utils.save_figure(figure, path, f"{foot}; one palindrome")
+    trained = f"LSTM trained on {row['trained_on']} digits, seed {row['seed']}"
+    utils.save_figure(figure, path, f"{trained}; {len(gates['shown'])} units chosen to differ; one palindrome")
 
 
 def main(argv=None):

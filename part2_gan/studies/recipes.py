@@ -91,7 +91,7 @@ def run(args):
         digits = metrics.outputs(classifier, dataset.scale(images[args.limit :]).to(device))
     count, seed = len(digits[0]), 20_000 + args.seed
     training = metrics.outputs(classifier, dataset.scale(images[:count]).to(device))
-    reference, manifold = metrics.reference(*digits), metrics.manifold(metrics.thinned(digits[0], 5000))
+    reference, manifold = metrics.gaussian(digits[0]), metrics.manifold(metrics.thinned(digits[0], 5000))
     generator, _ = latents.load_generator(args.folder / "checkpoint.pt", device)
     end = metrics.quality(generator, classifier, reference, manifold, samples=count, seed=seed)
     return row | {"end": end, "floor": metrics.frechet_distance(training[0], digits[0])}

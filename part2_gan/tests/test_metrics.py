@@ -95,8 +95,8 @@ def test_a_device_without_doubles(digits, monkeypatch):
 
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: copies.append(cpu(tensor).detach()) or copies[-1])
     monkeypatch.setattr(torch.Tensor, "double", guarded)
-    classifier, _, (*_, features, probabilities) = digits
-    reference = metrics.reference(features, probabilities)
+    classifier, _, (*_, features, _) = digits
+    reference = metrics.gaussian(features)
     metrics.quality(Generator(), classifier, reference, metrics.manifold(features[:200]), samples=300)
     assert len(copies) == 2  # for two Gaussians
 
