@@ -20,11 +20,13 @@ def draw_bars(axes, x, rows):
     for row in rows:
         learned.get((row["cell"], row["forget_bias"]), []).append(row["updates_to_99"] is not None)
     learned = {kind: values for kind, values in learned.items() if values}
+    most = max(map(len, learned.values()), default=0)
     for n, (kind, values) in enumerate(learned.items()):
         _, colour, hatch, _ = NETWORKS[kind]
         place, height = x + 0.22 * (n - (len(learned) - 1) / 2), sum(values) / len(values)
         axes.bar(place, height, 0.2, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
-        axes.text(place, height + 0.02, sum(values), color=colour, ha="center", fontsize=9, weight="bold")
+        count = f"{sum(values)}" if len(values) == most else f"{sum(values)}\n/{len(values)}"
+        axes.text(place, height + 0.02, count, color=colour, ha="center", fontsize=9, weight="bold")
     axes.set(ylim=(0, 1.12), ylabel="runs that learned")
     axes.set_yticks([0, 0.5, 1], ["none", "half", "all"])
     axes.grid(False, axis="x")
