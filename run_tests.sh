@@ -2,7 +2,7 @@
 # Sets up what is missing, then checks the style and runs all tests, in about 4 minutes on two cores.
 #
 #     bash run_tests.sh                       everything
-#     bash run_tests.sh part1_lstm -k gates   arguments go to pytest; the first may name a folder, a file, a test
+#     bash run_tests.sh part1_lstm -k resume  arguments go to pytest; the first may name a folder, a file, a test
 [ -n "$BASH_VERSION" ] || exec bash "$0" "$@"
 set -eo pipefail
 cd "$(dirname "$(readlink -f "$0")")"

@@ -115,7 +115,7 @@ def long_inputs(length):
 
 def untrained(rows):
     """Over the untrained LSTMs: has the gradient over the last 25 of 100 steps not vanished?"""
-    curves = [r["curves"]["h"][-25:] for r in rows["gradients"] if r["network"] == "LSTM" and not r["trained_on"]]
+    curves = [r["curve"][-25:] for r in rows["gradients"] if r["network"] == "LSTM" and not r["trained_on"]]
     return [curve[0] > 0 and curve[-1] / curve[0] <= VANISHED for curve in curves]
 
 
@@ -171,7 +171,6 @@ CAPTIONS = {
     "repetition": "How many runs learn, by cell, training palindromes and initial forget bias; below, the gradient.",
     "long_inputs": "How many runs learn inputs longer than the report's.",
     "gradients": "The gradient at step t relative to that at the last step, before and after training.",
-    "gates": "What five units of a trained LSTM do while it reads one palindrome.",
     "three_digits": "Training at 3 digits, where only 100 palindromes exist.",
     "lstm_speed": "Time of a training step.",
 }

@@ -68,14 +68,6 @@ def name_of(chosen):
     return files.short_name("_".join([chosen["cell"], f"T{chosen['input_length']}", *words])) + f"_seed{chosen['seed']}"
 
 
-def add_options(parser, but=()):
-    """Add OPTIONS to a parser, without those in `but`; studies leave out what they vary."""
-    for name, (kind, default, help) in OPTIONS.items():
-        if name not in but:
-            kind = {"choices": kind} if isinstance(kind, list) else {"type": kind}
-            parser.add_argument("--" + name.replace("_", "-"), default=default, help=help, **kind)
-
-
 def build(args):
     """The untrained network of a run, on the CPU, and a line where it trains by the equations: --seed fixes it."""
     kind, reason = cells.pick(args.cell, args.implementation, args.hidden_size)
@@ -222,7 +214,10 @@ def restore(path, chosen, model, optimizer, shuffle):
 
 def main(argv=None):
     parser = utils.Parser("Train an LSTM or a vanilla RNN to predict the last digit of palindromes.")
-    add_options(parser, but=("seed",))
+    for name, (kind, default, help) in OPTIONS.items():
+        kind = {"choices": kind} if isinstance(kind, list) else {"type": kind}
+        if name != "seed":
+            parser.add_argument("--" + name.replace("_", "-"), default=default, help=help, **kind)
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
     start.add_argument("--restart", action="store_true", help="train anew where a run lies, in its place")

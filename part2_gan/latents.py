@@ -97,6 +97,18 @@ def find_latents(generator, classifier, needed, seed, count=1, least=None, confi
     return {digit: torch.stack(rows[:count]) if rows else z[:0] for digit, rows in groups.items()}
 
 
+def draw_from(z, count, source):
+    """`count` rows of z (n, d), all equally often."""
+    order = torch.cat([torch.randperm(len(z), generator=source) for _ in range(-(-count // len(z)))])
+    return z[order[:count].to(z.device)]
+
+
+def random_like(vectors, source):
+    """Random directions, each of the length of its row of `vectors` (n, d)."""
+    directions = torch.randn(vectors.shape, generator=source).to(vectors)
+    return torch.nn.functional.normalize(directions, dim=1) * vectors.norm(dim=1, keepdim=True)
+
+
 def line(start, end, alpha):
     """(1 - alpha) start + alpha end: between rows of (n, d) at alphas (k,), as (n, k, d)."""
     alpha = alpha.to(start).reshape(-1, 1)

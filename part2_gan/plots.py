@@ -38,14 +38,14 @@ def draw_grids(axes, grids):
 
 
 def band(values):
-    """What a row keeps of a loss (steps,): {"low", "median", "high", "min", "max"}, lists of at most WINDOWS numbers.
+    """What a row keeps of a loss (steps,): {"low", "median", "high"}, lists of at most WINDOWS numbers.
 
     Each is of a window of equal length; between low and high lie BAND of its steps.
     """
-    limits = torch.tensor([(1 - BAND) / 2, 0.5, (1 + BAND) / 2, 0, 1])
+    limits = torch.tensor([(1 - BAND) / 2, 0.5, (1 + BAND) / 2])
     windows = values.float().tensor_split(min(WINDOWS, len(values)))
     columns = torch.stack([window.quantile(limits) for window in windows], 1).tolist()
-    names = ("low", "median", "high", "min", "max")
+    names = ("low", "median", "high")
     return {name: [round(value, 4) for value in column] for name, column in zip(names, columns, strict=True)}
 
 

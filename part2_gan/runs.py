@@ -56,11 +56,10 @@ def study(name, plan, train, args, code):
     path = args.out_dir / f"{name}.json"
     if args.draw:
         return list(load_rows(path).values())
-    rank, world = 0, 1
-    if dist.is_torchelastic_launched():
-        if not dist.is_initialized():  # by an earlier study of this process
-            dist.init_process_group("gloo", timeout=timedelta(days=10))
-        rank, world = dist.get_rank(), dist.get_world_size()
+    launched = dist.is_torchelastic_launched()
+    if launched and not dist.is_initialized():  # by an earlier study of this process
+        dist.init_process_group("gloo", timeout=timedelta(days=10))
+    rank, world = (dist.get_rank(), dist.get_world_size()) if launched else (0, 1)
     if rank:
         path = path.with_suffix(f".rank{rank}.json")
     with files.hold(args.out_dir / name / f"rank{rank}" if rank else args.out_dir / name):
@@ -80,11 +79,10 @@ def study(name, plan, train, args, code):
         if old := sum(rows[run].get("code") != code for run in plan if run in rows):
             print(f"{old} of its rows come from other code than the present one; --restart trains them again")
         jobs = []
-        for run in todo[0][rank::world]:
-            if run not in rows:
-                options = plan[run] | {"folder": args.out_dir / name / run, "resume": not args.restart}
-                options["position"] = 1 + len(jobs) % args.workers  # of its progress bar
-                jobs.append((run, argparse.Namespace(**vars(args) | options)))
+        for run in [run for run in todo[0][rank::world] if run not in rows]:
+            own = {"folder": args.out_dir / name / run, "resume": not args.restart}
+            own["position"] = 1 + len(jobs) % args.workers  # of its progress bar
+            jobs.append((run, argparse.Namespace(**vars(args) | plan[run] | own)))
         with utils.progress(total=len(jobs), desc=name, unit="run", disable=not jobs) as bar:
             for run, result in in_parallel(train, jobs, args.workers):
                 rows[run] = json.loads(json.dumps(plan[run] | result))
@@ -113,8 +111,7 @@ def in_parallel(train, jobs, workers):
         for future in as_completed(names):
             yield names[future], future.result()
     except BrokenProcessPool:
-        message = "a worker was killed, perhaps for lack of memory; start again, with fewer --workers if it was"
-        raise ChildProcessError(message) from None
+        raise ChildProcessError("a worker was killed, perhaps for lack of memory; try fewer --workers") from None
     finally:
         for worker in multiprocessing.active_children():
             worker.terminate()

@@ -1,16 +1,15 @@
-"""Does the gradient vanish? |dL/dh_t| over the steps t in LSTM and RNN, and what the LSTM's gates do.
+"""Does the gradient vanish? |dL/dh_t| over the steps t in LSTM and RNN.
 
     python -m studies.gradients             # from the folder above: 15 networks, about 10 minutes
     python -m studies.gradients --out-dir mine --train-length 5 --steps 25 --seeds 1        # a quick try
-    python -m studies.gradients --draw      # the figures from the rows that are there
+    python -m studies.gradients --draw      # the figure from the rows that are there
 
 L is the cross entropy of one palindrome and dL/dh_t its total derivative, through everything that comes after h_t; |.|
 is the Euclidean norm over the hidden units. A curve is the mean of these norms over one batch of validation
 palindromes of 100 digits, at each t, in double precision and by the equations (lstm.py, rnn.py). Each network is
-measured before its first update and after training on 25 digits, whether it has learned them or not. The trained LSTM's
-row also holds its gates while it reads one of those.
+measured before its first update and after training on 25 digits, whether it has learned them or not.
 
-Writes OUT_DIR/gradients.json and, in FIGURES_DIR, gradients.png and gates.png.
+Writes OUT_DIR/gradients.json and FIGURES_DIR/gradients.png.
 """
 
 import math
@@ -31,7 +30,6 @@ from studies import NETWORKS
 VANISHED = 1000  # the gradient has vanished if its norm at the last step is over so many times that at the first
 MEASURED = [("rnn", None), ("lstm", None), ("lstm", 4.0)]  # cells, and initial biases of the forget gate
 SHOWN = 25  # steps in gradients.png
-UNITS = 5  # in gates.png
 
 
 def equations_of(model, cell):
@@ -58,29 +56,6 @@ def last_over_first(curve):
     return (curve[-1] / curve[0]).item() if curve[0] > 0 else math.inf
 
 
-@torch.no_grad()
-def gate_values(model, digits):
-    """The gates and cell states of lstm.LSTM, equations (2)-(5): digits int64 (rows, time) -> {"i", "f", "o", "c"}.
-
-    Each (rows, time, units). From the states that the model computes: a gate depends on x_t and h_(t-1) alone.
-    """
-    h, c = model.states(digits)
-    x, before = F.one_hot(digits, model.input_size).to(h.dtype), F.pad(h[:, :-1], (0, 0, 1, 0))  # h_0 = 0
-    i = torch.sigmoid(model.W_ix(x) + model.W_ih(before))
-    f = torch.sigmoid(model.W_fx(x) + model.W_fh(before))
-    o = torch.sigmoid(model.W_ox(x) + model.W_oh(before))
-    return {"i": i, "f": f, "o": o, "c": c}
-
-
-def units_that_differ(values):
-    """UNITS of the units, values (features, units): the one that varies most, then always the farthest from those."""
-    chosen = [values.std(dim=0).argmax().item()]
-    while len(chosen) < min(UNITS, values.shape[1]):
-        distances = torch.stack([(values - values[:, [unit]]).norm(dim=0) for unit in chosen]).amin(0)
-        chosen.append(distances.argmax().item())
-    return sorted(chosen, key=lambda unit: -values[:, unit].mean())
-
-
 def plan(args):
     """The options of every row, {name: options}: each network and seed untrained and trained."""
     jobs = {}
@@ -98,24 +73,14 @@ def run(args):
     """Train a network, or leave it as it is, and measure it; returns the rest of its row."""
     started, device = time.perf_counter(), utils.pick_device(args)
     model = (train.train(args)[0] if args.trained_on else train.build(args)[0]).cpu()
-    equations = equations_of(model, args.cell)
-
-    def validation(length):
-        splits = dataset.load(length, args.total_len, args.train_portion, args.data_seed, args.seed)
-        return [part[: args.batch_size].long() for part in splits["validation"]]
-
-    curve = gradient_curve(equations, *validation(args.steps)).tolist()
-    row = {"curves": {"h": [float(f"{value:.3g}") for value in curve]}}
-    if args.trained_on and (args.cell, args.forget_bias) == ("lstm", None):  # for gates.png
-        digits, targets = validation(args.trained_on)
-        values = {name: value[0].t() for name, value in gate_values(equations, digits).items()}  # (units, time)
-        units = units_that_differ(torch.cat([values[name] for name in "ifo"], dim=1).t())
-        row["gates"] = {name: value[units].mul(1000).round().div(1000).tolist() for name, value in values.items()}
-        row["gates"] |= {"shown": units, "palindrome": [*digits[0].tolist(), targets[0].item()]}
-    return row | {"seconds": round(time.perf_counter() - started, 2), "code": train.CODE, **utils.provenance(device)}
+    splits = dataset.load(args.steps, args.total_len, args.train_portion, args.data_seed, args.seed)
+    batch = [part[: args.batch_size].long() for part in splits["validation"]]
+    curve = gradient_curve(equations_of(model, args.cell), *batch).tolist()
+    row = {"curve": [float(f"{value:.3g}") for value in curve], "seconds": round(time.perf_counter() - started, 2)}
+    return row | {"code": train.CODE} | utils.provenance(device)
 
 
-def draw_gradients(rows, path):
+def draw(rows, path):
     """The gradient over the last steps, relative to the last: median and range over the seeds, before and after."""
     figure = Figure(figsize=(9, 4))
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -125,7 +90,7 @@ def draw_gradients(rows, path):
             group = [r for r in rows if (r["cell"], r["forget_bias"], r["trained_on"]) == (cell, bias, length)]
             if not group:  # after a stop
                 continue
-            curves = np.array([row["curves"]["h"][-SHOWN:] for row in group])
+            curves = np.array([row["curve"][-SHOWN:] for row in group])
             curves = curves / curves[:, -1:]
             back, (label, colour, _, line) = np.arange(curves.shape[1])[::-1], NETWORKS[cell, bias]
             axes.fill_between(back, curves.min(0), curves.max(0), color=colour, alpha=0.15, linewidth=0)
@@ -143,25 +108,6 @@ def draw_gradients(rows, path):
     utils.save_figure(figure, path, f"the last {SHOWN} of {steps} digits read; median and range of {seeds} seeds")
 
 
-def draw_gates(row, path):
-    """Gates and cell state of a few units, over one palindrome."""
-    gates, figure = row["gates"], Figure(figsize=(9, 4.8))
-    titles = ("input gate: takes in", "forget gate: keeps", "output gate: shows", "cell state: holds")
-    for axes, name, title in zip(figure.subplots(2, 2).flat, "ifoc", titles, strict=True):
-        state = name == "c"
-        top = np.abs(gates[name]).max() if state else 1
-        scale = {"vmin": -top if state else 0, "vmax": top, "cmap": "RdBu_r" if state else "cividis"}
-        bar = figure.colorbar(axes.imshow(gates[name], aspect="auto", **scale), ax=axes)
-        if not state:
-            bar.set_ticks([0, 1], labels=["closed", "open"])
-        axes.set(title=title, ylabel="unit" if name in "io" else "", xlabel="digit read" if name in "oc" else "")
-        axes.grid(False)
-        axes.set_xticks(range(row["trained_on"]), gates["palindrome"][:-1], fontsize=8)
-        axes.set_yticks(range(len(gates["shown"])), gates["shown"])
-    trained = f"LSTM trained on {row['trained_on']} digits, seed {row['seed']}"
-    utils.save_figure(figure, path, f"{trained}; {len(gates['shown'])} units chosen to differ; one palindrome")
-
-
 def main(argv=None):
     parser = utils.Parser("Measure the gradient over the steps of a sequence, in LSTM and RNN.")
     length = utils.number(int, low=2, high=dataset.MAX_INPUT_LENGTH)
@@ -171,11 +117,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if rows := runs.study("gradients", plan(args), run, args, train.CODE):
         with utils.style():
-            draw_gradients(rows, args.figures_dir / "gradients.png")
-            if shown := [row for row in rows if "palindrome" in row.get("gates", {})]:
-                draw_gates(shown[0], args.figures_dir / "gates.png")
-            else:
-                print(f"{args.figures_dir / 'gates.png'}: left as it is, the rows hold no gates")
+            draw(rows, args.figures_dir / "gradients.png")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ STUDIES = {  # {module: (its figures, the options that give its committed rows)}
     "studies.repetition": (["repetition"], [[]]),
     "studies.long_inputs": (["long_inputs"], [[]]),
     "studies.three_digits": (["three_digits"], [[]]),
-    "studies.gradients": (["gates", "gradients"], [[]]),
+    "studies.gradients": (["gradients"], [[]]),
     "benchmark": (["lstm_speed"], []),
 }
 

@@ -75,7 +75,7 @@ PLANTED = {
     ],
     "three_digits": three_digits(),
     "gradients": [
-        {"network": network, "trained_on": trained, "curves": {"h": [1e-9] * 75 + [first] + [1.0] * 24}}
+        {"network": network, "trained_on": trained, "curve": [1e-9] * 75 + [first] + [1.0] * 24}
         for network, trained, first in [("LSTM", None, 1e-3), ("LSTM", None, 9e-4), ("LSTM", None, 0)]
         + [("LSTM", 25, 1), ("vanilla RNN", None, 1)]
     ],

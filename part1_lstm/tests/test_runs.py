@@ -277,7 +277,7 @@ def test_a_killed_study_leaves_no_worker_and_goes_on(tmp_path, monkeypatch, stud
     assert ended(process) == (-signal.SIGKILL if killed == "study" else 1)
     wait_for(lambda: not any(worker.exists() for worker in workers))
     if killed == "worker":
-        said = r"(?s)(?!.*Traceback).*\ncompare.py: a worker was killed, .* fewer --workers if it was\n"
+        said = r"(?s)(?!.*Traceback).*\ncompare.py: a worker was killed, .* fewer --workers\n"
         assert re.fullmatch(said, (tmp_path / "log").read_text())
     there, started, run = rows_in(tmp_path), [], train.run
     monkeypatch.setattr(train, "run", lambda args: started.append(args) or run(args))

@@ -1,4 +1,4 @@
-"""What the studies measure, by hand: gradients, gates, repetition, three digits, the benchmark."""
+"""What the studies measure, by hand: gradients, repetition, three digits, the benchmark."""
 
 import argparse
 
@@ -43,29 +43,18 @@ def test_gradients_equal_finite_differences(cell):
     assert gradients.last_over_first(0 * curve) == float("inf")  # nothing is left
 
 
-def test_gates_are_those_of_the_cell():
-    """With them equations (5) and (6) give the states of lstm.py."""
-    torch.manual_seed(0)
-    model, digits = LSTM(hidden_size=6).double(), digits_of(4, 9)
-    values, (h, c) = gradients.gate_values(model, digits), model.states(digits)
-    before, c_before = (F.pad(states[:, :-1], (0, 0, 1, 0)) for states in (h, c))
-    g = torch.tanh(model.W_gx(F.one_hot(digits, 10).double()) + model.W_gh(before))
-    torch.testing.assert_close(values["c"], g * values["i"] + c_before * values["f"])
-    torch.testing.assert_close(h, c.tanh() * values["o"])
-
-
 def test_gradients_before_and_after_training(tmp_path):
-    """An untrained network is that which training begins with; both figures are drawn."""
+    """An untrained network is that which training begins with; the figure is drawn."""
     options = ["--train-length", "3", "--steps", "8", "--seeds", "1", "--workers", "1", "--out-dir", str(tmp_path)]
     gradients.main(options)
-    assert sorted(path.name for path in contents(tmp_path)) == ["gates.png", "gradients.json", "gradients.png"]
+    assert sorted(path.name for path in contents(tmp_path)) == ["gradients.json", "gradients.png"]
     rows = files.load(tmp_path / "gradients.json")["rows"].values()
     assert len({(row["network"], row["trained_on"]) for row in rows}) == len(rows) == 3 * 2
     digits, targets = (part[:128].long() for part in dataset.load(8)["validation"])
     for row in rows:
         untrained = gradients.equations_of(train.build(argparse.Namespace(**row))[0], row["cell"])
         curve = gradients.gradient_curve(untrained, digits, targets)
-        assert (row["curves"]["h"] == pytest.approx(curve.tolist(), rel=0.01)) == (row["trained_on"] is None)
+        assert (row["curve"] == pytest.approx(curve.tolist(), rel=0.01)) == (row["trained_on"] is None)
 
 
 def test_repetition_by_hand():

@@ -81,18 +81,6 @@ def plan(args):
     return chosen
 
 
-def draw_from(z, count, source):
-    """`count` rows of z (n, 100), all equally often."""
-    order = torch.cat([torch.randperm(len(z), generator=source) for _ in range(-(-count // len(z)))])
-    return z[order[:count].to(z.device)]
-
-
-def random_like(vectors, source):
-    """Random directions, each of the length of its row of `vectors` (n, 100)."""
-    directions = torch.randn(vectors.shape, generator=source).to(vectors)
-    return torch.nn.functional.normalize(directions, dim=1) * vectors.norm(dim=1, keepdim=True)
-
-
 def make_latents(groups, count):
     """The latents of PANELS and SUMS, {name: (count, 100), strips (count, 9, 100)}, from `groups`, {digit: (n, 100)}.
 
@@ -100,25 +88,25 @@ def make_latents(groups, count):
     """
 
     def draw_digit(digit):
-        return draw_from(groups[digit], count, source)
+        return latents.draw_from(groups[digit], count, source)
 
     source = torch.Generator().manual_seed(SEED)
     middle = (draw_digit(7) + draw_digit(6)) / 2
-    z = {"middle": middle, "same_norm": random_like(middle, source)}
+    z = {"middle": middle, "same_norm": latents.random_like(middle, source)}
 
     source = torch.Generator().manual_seed(SEED + 1)
     roof, six = draw_digit(7) - draw_digit(1), draw_digit(6)
-    random = random_like(roof, source)
+    random = latents.random_like(roof, source)
     pairs = [(a, b) for a, b in OTHERS if len(groups[a]) and len(groups[b])]
     others = torch.cat([draw_digit(a) - draw_digit(b) for a, b in pairs])
     z |= {"roof": roof, "roof_random": random, "sum": six + roof, "sum_random": six + random}
-    z["sum_others"] = six + draw_from(others, count, source)
+    z["sum_others"] = six + latents.draw_from(others, count, source)
     for name, direction in ("strip", roof), ("strip_random", random):
         z[name] = latents.line(six + 1.2 * direction, six, torch.linspace(0, 1, 9))
 
     source = torch.Generator().manual_seed(SEED + 2)
     seven, shift = draw_digit(7), groups[6].mean(0) - groups[7].mean(0)
-    return z | {"shift": seven + shift, "shift_random": seven + random_like(shift.expand_as(seven), source)}
+    return z | {"shift": seven + shift, "shift_random": seven + latents.random_like(shift.expand_as(seven), source)}
 
 
 def rates(z, generator, classifier):

@@ -184,11 +184,10 @@ def test_learning_rate_falls_and_pictures_are_drawn_at_times(tmp_path, monkeypat
 
 def test_bands_hold_the_stated_share_of_single_batches():
     """Of normal numbers 95 % lie within 1.96 standard deviations; few steps are a window each."""
-    band = plots.band(values := torch.randn(400_000, generator=torch.Generator().manual_seed(0)))
+    band = plots.band(torch.randn(400_000, generator=torch.Generator().manual_seed(0)))
     assert {len(column) for column in band.values()} == {plots.WINDOWS}
     low, median, high = (sum(band[name]) / plots.WINDOWS for name in ("low", "median", "high"))
     assert (low, median, high) == pytest.approx((-1.96, 0, 1.96), abs=0.02)
-    assert [band["min"][1], band["max"][1]] == pytest.approx([v.item() for v in values[2000:4000].aminmax()], abs=1e-4)
     assert plots.band(torch.tensor([3.0, 1.0])) == dict.fromkeys(band, [3.0, 1.0])
 
 
