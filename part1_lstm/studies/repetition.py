@@ -1,6 +1,6 @@
 """Does it help to see the same palindromes again? LSTM and RNN on repeated palindromes and on fresh ones.
 
-    python -m studies.repetition            # from the folder above: 170 runs, hours
+    python -m studies.repetition            # from the folder above: 190 runs, hours
     python -m studies.repetition --out-dir mine --lengths 15 --sizes 8000 0 --seeds 1 --updates 300     # a quick try
     python -m studies.repetition --draw     # the figure from the rows that are there
 
@@ -35,8 +35,7 @@ from utils import number
 TEST, EVERY, GRADIENT_EVERY = 2000, 100, 500  # test palindromes; updates between two measurements
 GRIDS = [  # cells, lengths, sizes, forget biases: both cells as they are; the LSTM with its forget gate opened
     (["lstm", "rnn"], [15, 19, 25], [1000, 8000, 64_000, 0], [None]),
-    (["lstm"], [19, 25], [8000, 0], [None, 1.0, 4.0]),
-    (["lstm"], [50], [8000, 0], [4.0]),
+    (["lstm"], [19, 25, 50], [8000, 0], [None, 1.0, 4.0]),
 ]
 FIXED = ("optimizer", "lr", "clip", "hidden_size", "batch_size", "data_seed", "implementation")
 
