@@ -13,8 +13,7 @@ The whole report: trains, measures, draws. Started again after a stop, it goes o
 
     --dataset typeset          stand-in digits in place of MNIST; every figure made of them says so
 
-MNIST is taken from the folder MNIST_DIR (default: data/), else downloaded there; where neither is possible the stand-in
-is used.
+MNIST comes from the folder MNIST_DIR (default: data/), or is downloaded there; if neither works, the stand-in is used.
 END
 }
 
@@ -39,10 +38,8 @@ part1() { (cd part1_lstm && "$PYTHON" "$@"); }
 part2() { (cd part2_gan && "$PYTHON" "$@"); }
 
 if [ $mode = draw ]; then # the two parts beside one another
-    { for name in compare benchmark; do part1 $name.py --draw; done
-      for name in repetition long_inputs three_digits gradients; do part1 -m studies.$name --draw; done; } &
-    for name in dynamics evaluate; do part2 $name.py --draw; done
-    for name in overpowering recipes latent_rates; do part2 -m studies.$name --draw; done
+    for name in compare benchmark studies.{repetition,long_inputs,three_digits,gradients}; do part1 -m $name --draw; done &
+    for name in dynamics evaluate studies.{overpowering,recipes,latent_rates}; do part2 -m $name --draw; done
     for name in interpolate arithmetic; do part2 $name.py --out-dir "$(mktemp -d)" --figures-dir "$PWD/figures"; done
     wait $!
     exit
@@ -62,15 +59,13 @@ results=$PWD/results/$folder figures=$PWD/figures/$folder
 mkdir -p "$results/part1_lstm" "$results/part2_gan" "$figures"
 one=(--out-dir "$results/part1_lstm" --figures-dir "$figures")
 two=(--out-dir "$results/part2_gan" --figures-dir "$figures")
-own=("${two[@]}" --dataset "${dataset:-mnist}" --classifier "$results/part2_gan/classifier.pt")
-generator=(--checkpoint "$results/part2_gan/generator.pt") mlp=(--mlp "$results/part2_gan/classifier_mlp.pt")
+cnn=$results/part2_gan/classifier.pt mlp=$results/part2_gan/classifier_mlp.pt
+own=("${two[@]}" --dataset "${dataset:-mnist}" --classifier "$cnn")
+generator=(--checkpoint "$results/part2_gan/generator.pt")
 
 step() { # title, part1 or part2, arguments of python; what the scripts print goes into a log
     printf '%3d:%02d  %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$1"
     "${@:2}" >> "$results/log.txt" || { echo "run_all.sh: this step failed; the same command resumes here" >&2; exit 1; }
-}
-classifier() { # kind, file: trained once
-    [ -e "$results/part2_gan/$2" ] || step "classifier of digits: $1" part2 classifier.py --kind "$1" "${own[@]:0:6}"
 }
 
 if [ $mode = quick ]; then
@@ -80,15 +75,15 @@ if [ $mode = quick ]; then
     step "figure 6: interpolation (the generator in the repository)" part2 interpolate.py "${two[@]}"
     step "figures 7 and 8: vector arithmetic (the same)" part2 arithmetic.py "${two[@]}"
 else
-    classifier cnn classifier.pt
+    [ -e "$cnn" ] || step "classifier of digits: a CNN" part2 classifier.py "${own[@]:0:6}"
     if [ $mode = deep ]; then seeds=10 gans=5; else seeds=3 gans=1; fi
     step "figures 2 to 5: GANs" part2 dynamics.py "${own[@]}" --seeds $gans
     step "figure 1: LSTM and RNN" part1 compare.py "${one[@]}" --seeds $seeds
     step "figure 6: interpolation" part2 interpolate.py "${own[@]}" "${generator[@]}"
     step "figures 7 and 8: vector arithmetic" part2 arithmetic.py "${own[@]}" "${generator[@]}"
     step "how good the samples are" part2 evaluate.py "${own[@]}" "${generator[@]}"
-    classifier mlp classifier_mlp.pt
-    step "how often figures 6 to 8 come out" part2 -m studies.latent_rates "${own[@]}" "${mlp[@]}"
+    [ -e "$mlp" ] || step "classifier of digits: an MLP" part2 classifier.py --kind mlp "${own[@]:0:6}"
+    step "how often figures 6 to 8 come out" part2 -m studies.latent_rates "${own[@]}" --mlp "$mlp"
 fi
 if [ $mode = deep ]; then
     for name in repetition long_inputs three_digits gradients; do step "$name" part1 -m studies.$name "${one[@]}"; done
@@ -97,12 +92,10 @@ fi
 step "the report's statements" part1 report.py "${one[@]}"
 part2 report.py "${two[@]}" >> "$results/log.txt"
 
+processor=$(part1 -c 'import runs, utils; print(runs.CORES, "cores,", utils.processor())')
 cat << END | tee -a "$results/log.txt"
-$(printf '%3d:%02d' $((SECONDS / 60)) $((SECONDS % 60)))  done, on $(part1 -c 'import runs, utils; print(runs.CORES, "cores,", utils.processor())'). Look at, in figures/$folder:
-  fig1            the LSTM learns every length; the RNN fails more often, the more the longer they are
-  fig2, fig3      with the code's settings D wins and the digits are poor; with the text's not (after 50 epochs)
-  fig4, fig5      both losses come near log 2; the digits get better (up to 200 epochs)
-  fig6, 7, 8      what lies between a 7 and a 6, what 7 - 1 is, and whether 7 - 1 + 6 is a 9
+$(printf '%3d:%02d' $((SECONDS / 60)) $((SECONDS % 60)))  done, on $processor
+Look at fig1 to fig8 in figures/$folder; the READMEs say what there is to see.
 $(grep -h 'counts agree' "$results/log.txt" | tail -n 2)
 END
 [ -z "$note" ] || echo "$note"

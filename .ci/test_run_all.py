@@ -64,18 +64,13 @@ def test_help_from_anywhere_and_bad_options(copy, tmp_path):
         assert (code, out, errors.count("\n")) == (2, "", 1)
 
 
-@pytest.fixture
-def environment(tmp_path):
-    """Makes an environment whose python is the present one behind a few lines of shell."""
-
-    def make(lines):
-        (tmp_path / "bin").mkdir(parents=True, exist_ok=True)
-        python = tmp_path / "bin" / "python"
-        python.write_text(f'#!/bin/sh\n{lines}\nexec "{sys.executable}" "$@"\n')
-        python.chmod(0o755)
-        return str(tmp_path)
-
-    return make
+def environment(folder, lines):
+    """An environment whose python is the present one behind a few lines of shell."""
+    python = folder / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\n{lines}\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    return str(folder)
 
 
 NO_PIP = 'case "$*" in *"-m pip"*) echo "pip was called" >&2; exit 1 ;; esac'
@@ -90,17 +85,17 @@ SOURCE = ["bash", "-c", 'EXTRA_PACKAGES=(pytest); source .ci/environment.sh; ech
         ('case "$*" in *version_info*) exit 1 ;; --version) echo Python 3.9.1; exit ;; esac', "there is: Python 3.9.1"),
     ],
 )
-def test_environment(environment, lines, text):
-    folder = environment(lines)
+def test_environment(tmp_path, lines, text):
+    folder = environment(tmp_path, lines)
     code, out, errors = start(*SOURCE, VIRTUAL_ENV=folder)
     assert code == (1 if text else 0), errors
     assert out.strip() == f"{folder}/bin/python" if text is None else text in errors.splitlines()[-1]
 
 
 @pytest.mark.parametrize(("code", "typeset"), [(2, False), (3, True)])
-def test_damaged_mnist_stops_and_missing_mnist_is_replaced(environment, copy, code, typeset):
+def test_damaged_mnist_stops_and_missing_mnist_is_replaced(tmp_path, copy, code, typeset):
     steps = 'case "$*" in *.py*) exit 7 ;; esac'
-    variables = {"VIRTUAL_ENV": environment(f'case "$*" in *dataset.py) exit {code} ;; esac\n{steps}')}
+    variables = {"VIRTUAL_ENV": environment(tmp_path, f'case "$*" in *dataset.py) exit {code} ;; esac\n{steps}')}
     ended, out, _ = start("bash", "run_all.sh", "--quick", cwd=copy, **variables)
     assert ended == (1 if typeset else 2)
     assert ("typeset digits instead" in out) == typeset

@@ -33,21 +33,6 @@ RECIPES = ("code", "text")
 NAMES = ("fig2_initial_losses", "fig3_initial_samples", "fig4_balanced_losses", "fig5_progression")
 
 
-def parse_args(argv=None):
-    """The options; args.first is the first seed, as a run's args.seed is its own."""
-    parser = utils.Parser("Figures 2 to 5: the report's two discriminators.")
-    for arch, epochs in train.EPOCHS.items():
-        parser.add_argument(f"--epochs-{arch}", type=train.COUNT, default=epochs, help=f"of the runs with the {arch} D")
-    parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images per step")
-    parser.add_argument("--dataset", choices=utils.TITLES, default="mnist", help="typeset: the stand-in, no download")
-    parser.add_argument("--limit", type=utils.number(int, low=0), default=0, help="the first so many images (0: all)")
-    train.add_where(parser)
-    runs.add_options(parser, seeds=1)
-    args = parser.parse_args(argv)
-    args.first = args.seed
-    return args
-
-
 def plan(args):
     """The runs {name: options}, the longest first."""
     shared, chosen = {name: getattr(args, name) for name in ("batch_size", "dataset", "limit")}, []
@@ -171,7 +156,16 @@ def draw(rows, args):
 
 
 def main(argv=None):
-    args = parse_args(argv)
+    parser = utils.Parser("Figures 2 to 5: the report's two discriminators.")
+    for arch, epochs in train.EPOCHS.items():
+        parser.add_argument(f"--epochs-{arch}", type=train.COUNT, default=epochs, help=f"of the runs with the {arch} D")
+    parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images per step")
+    parser.add_argument("--dataset", choices=utils.TITLES, default="mnist", help="typeset: the stand-in, no download")
+    parser.add_argument("--limit", type=utils.number(int, low=0), default=0, help="the first so many images (0: all)")
+    train.add_where(parser)
+    runs.add_options(parser, seeds=1)
+    args = parser.parse_args(argv)
+    args.first = args.seed  # a run's args.seed is its own
     rows = runs.study("dynamics", planned := plan(args), run, args, train.CODE)
     if not rows:  # under torchrun another process has them
         return

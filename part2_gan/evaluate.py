@@ -34,9 +34,8 @@ def find_neighbours(samples, test, training):
     `samples` and `test` hold images (n, 784), features (n, d) and probabilities (n, 10), `training` the first two. In
     the picture images are as dataset.pack packs them: {"samples": images, space: [distances (12), images]}.
     """
-    numbers = {"samples": len(samples[0]), "test_digits": len(test[0]), "training_digits": len(training[0])}
     digits, test_digits = samples[2].argmax(1), test[2].argmax(1)
-    picture = {"samples": dataset.pack(dataset.to_bytes(samples[0][:12]))}
+    numbers, picture = {}, {"samples": dataset.pack(dataset.to_bytes(samples[0][:12]))}
     for column, space in enumerate(("pixels", "features")):
         distances, indices = metrics.nearest(samples[column], training[column])
         test_distances, _ = metrics.nearest(test[column], training[column])

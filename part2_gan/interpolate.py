@@ -30,8 +30,7 @@ def pair(text):
 
 def main(argv=None):
     parser = utils.Parser("Figure 6: interpolate between latents of two digits.")
-    add, default = parser.add_argument, [(7, 6), (3, 4)]
-    add("--pairs", type=pair, nargs="+", default=default, help="digits at the ends (default: 7-6 3-4)")
+    parser.add_argument("--pairs", type=pair, nargs="+", default=[(7, 6), (3, 4)], help="ends (default: 7-6 3-4)")
     strips.add_options(parser)
     args = parser.parse_args(argv)
     generator, classifier, options, source = latents.load_networks(args)

@@ -79,7 +79,7 @@ def draw_losses(ax, rows, filled=True, **line):
 
 def describe_digits(options):
     """The data set, for a figure's foot, with the number of digits where --limit leaves some out."""
-    limit = options.get("limit")
+    limit = options["limit"]
     return utils.TITLES[options["dataset"]] + (f", the first {limit:,} images" if limit else "")
 
 

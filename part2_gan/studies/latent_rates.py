@@ -47,21 +47,6 @@ SEED = 30_000
 CODE = files.digest(*(utils.HERE / name for name in ("studies/latent_rates.py", "latents.py", "gan.py")))
 
 
-def parse_args(argv=None):
-    """The study's options."""
-    parser = utils.Parser("How often figures 6 to 8 come out, for several generators.")
-    add, number = parser.add_argument, utils.number
-    add("--checkpoints", type=utils.path, nargs="+", help="generators (default: those of dynamics.py)")
-    add("--count", type=number(int, low=20, high=10**5), default=1000, help="latents of each kind")
-    add("--tries", type=number(int, low=2000, high=10**7), default=40_000, help="latents to draw for those of a digit")
-    add("--confidence", type=number(float, low=0, high=1), default=0.999, help="of a latent's classification")
-    add("--dataset", choices=utils.TITLES, default="mnist", help="the digits that the networks were trained on")
-    add("--classifier", type=utils.path, help="the classifier (default: the one in the repository)")
-    add("--mlp", type=utils.path, help="the second one (default: the one in the repository)")
-    runs.add_options(parser, seeds=10)
-    return parser.parse_args(argv)
-
-
 def plan(args):
     """The generators by their runs' names, {name: options}; args.paths gets {name: checkpoint}.
 
@@ -209,7 +194,17 @@ def draw(rows, args):
 
 
 def main(argv=None):
-    args = parse_args(argv)
+    parser = utils.Parser("How often figures 6 to 8 come out, for several generators.")
+    add, number = parser.add_argument, utils.number
+    add("--checkpoints", type=utils.path, nargs="+", help="generators (default: those of dynamics.py)")
+    add("--count", type=number(int, low=20, high=10**5), default=1000, help="latents of each kind")
+    add("--tries", type=number(int, low=2000, high=10**7), default=40_000, help="latents to draw for those of a digit")
+    add("--confidence", type=number(float, low=0, high=1), default=0.999, help="of a latent's classification")
+    add("--dataset", choices=utils.TITLES, default="mnist", help="the digits that the networks were trained on")
+    add("--classifier", type=utils.path, help="the classifier (default: the one in the repository)")
+    add("--mlp", type=utils.path, help="the second one (default: the one in the repository)")
+    runs.add_options(parser, seeds=10)
+    args = parser.parse_args(argv)
     rows = runs.study("latent_rates", {} if args.draw else plan(args), measure, args, CODE)
     if rows:  # under torchrun one process has them
         draw(rows, args)

@@ -50,7 +50,6 @@ FORMATS = {"d_accuracy": "{:.0%}", "frechet_distance": "{:.0f}"}  # of the last 
 
 
 def parse_args(argv=None):
-    """The study's options."""
     parser = utils.Parser("Why does the discriminator overpower the generator?")
     parser.add_argument("--epochs", type=train.COUNT, default=10, help="of every run")
     parser.add_argument("--dataset", choices=utils.TITLES, default="mnist", help="typeset: the stand-in, no download")
@@ -74,10 +73,10 @@ def plan(args):
 
 
 def run(args):
-    """Train one run. Its row has in each evaluation what the epoch's batches had in the mean, and its last samples."""
+    """Train one run. Its row has D's accuracy in each evaluation, and its last samples."""
     row = train.train(args)
-    for entry in row["quality"]:
-        entry |= {name: row["by_epoch"][name][entry["epoch"] - 1] for name in ("d_accuracy", "g_loss", "d_fake")}
+    for evaluation in row["quality"]:
+        evaluation["d_accuracy"] = row["by_epoch"]["d_accuracy"][evaluation["epoch"] - 1]
     row["samples"] = {epoch: row["samples"][epoch] for epoch in [str(args.epochs)]}
     del row["bands"]
     return row
@@ -141,10 +140,8 @@ def main(argv=None):
     path, seeds = args.figures_dir / "why_d_won.png", len({row["seed"] for row in rows})
     if not all(of_setting(rows, setting) for setting in COLUMNS.values()):
         return print(f"{path}: not drawn, its columns have no rows yet")
-    foot = (
-        f"{plots.describe_digits(rows[0])}; {rows[0]['epochs']} epochs; G of the text; a dot a seed ({seeds}), number: "
-    )
-    foot += "median; slips: eps 0.8 in BatchNorm, D updated on images made before G's update"
+    foot = f"{plots.describe_digits(rows[0])}; {rows[0]['epochs']} epochs; G of the text; a dot a seed ({seeds}), "
+    foot += "number: median; slips: eps 0.8 in BatchNorm, D updated on images made before G's update"
     with utils.style():
         utils.save_figure(draw(rows), path, foot, rows[0]["dataset"])
 

@@ -51,21 +51,6 @@ SHOWN = {  # in recipes_best.png: (recipe, arch): label and look
 }
 
 
-def parse_args(argv=None):
-    """The options of both studies."""
-    parser, count = utils.Parser("Which recipe draws the best digits, and how good is it?"), utils.number(int, low=1)
-    add = parser.add_argument
-    add("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="that are compared")
-    add("--epochs", type=count, default=10, help="of each of them")
-    add("--best-epochs", type=count, default=train.options("best")["epochs"], help="of the runs of recipes_best")
-    add("--best-seeds", type=count, default=5, help="runs of recipes_best")
-    add("--dataset", choices=utils.TITLES, default="mnist", help="typeset: the stand-in, no download")
-    add("--limit", type=utils.number(int, low=0), default=0, help="the first so many images (0: all)")
-    train.add_where(parser)
-    runs.add_options(parser, seeds=3)
-    return parser.parse_args(argv)
-
-
 def plan(args, names, seeds, epochs, limit, held_out):
     """The runs of a study, {name: options}, on `limit` digits (0: all), with the next `held_out` to compare with."""
     shared, chosen = {"dataset": args.dataset, "epochs": epochs, "limit": limit}, {}
@@ -141,7 +126,17 @@ def draw_best(rows):
 
 
 def main(argv=None):
-    args = parse_args(argv)
+    parser, count = utils.Parser("Which recipe draws the best digits, and how good is it?"), utils.number(int, low=1)
+    add = parser.add_argument
+    add("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="that are compared")
+    add("--epochs", type=count, default=10, help="of each of them")
+    add("--best-epochs", type=count, default=train.options("best")["epochs"], help="of the runs of recipes_best")
+    add("--best-seeds", type=count, default=5, help="runs of recipes_best")
+    add("--dataset", choices=utils.TITLES, default="mnist", help="typeset: the stand-in, no download")
+    add("--limit", type=utils.number(int, low=0), default=0, help="the first so many images (0: all)")
+    train.add_where(parser)
+    runs.add_options(parser, seeds=3)
+    args = parser.parse_args(argv)
     count = min(60_000, args.limit or 60_000)
     small = plan(args, args.recipes, args.seeds, args.epochs, count - count // 6, count // 6)
     whole = plan(args, ["best"], args.best_seeds, args.best_epochs, args.limit, 0)

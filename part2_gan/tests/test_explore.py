@@ -16,7 +16,7 @@ from classifier import load_classifier
 from gan import LATENT_DIM, PIXELS, Generator
 from latents import load_generator
 
-CHECKPOINT = next(path for path in (RESULTS / "generator_best.pt", RESULTS / "generator.pt") if path.exists())
+CHECKPOINT = RESULTS / "generator_best.pt"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 OPTIONS += ["--disable-component-update", "--disable-sync", "--dump-dom"]
