@@ -22,7 +22,7 @@ import torch
 
 import typeset
 import utils
-from files import InputError, first_line
+from files import InputError, fcntl, first_line
 
 SILENCE = 15  # seconds that each of the two servers may take to answer
 
@@ -103,7 +103,10 @@ def download(data_dir, names):
     try:
         from torchvision.datasets import MNIST  # here, since it takes seconds and is needed only once
 
-        MNIST(data_dir, download=True)
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with open(data_dir / ".lock", "w") as lock:  # the other workers of a study wait until the first one has it
+            fcntl and fcntl.flock(lock, fcntl.LOCK_EX)
+            MNIST(data_dir, download=True)
     except Exception as error:  # torchvision raises many kinds
         reasons = re.findall(r"got:\n<?(.*?)>?\n", f"{error}\n") or [first_line(error)]
         missing = [name for name in names if not find(data_dir, name)]

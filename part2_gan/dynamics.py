@@ -160,8 +160,7 @@ def main(argv=None):
     for arch, epochs in train.EPOCHS.items():
         parser.add_argument(f"--epochs-{arch}", type=train.COUNT, default=epochs, help=f"of the runs with the {arch} D")
     parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images per step")
-    parser.add_argument("--dataset", choices=utils.TITLES, default="mnist", help="typeset: the stand-in, no download")
-    parser.add_argument("--limit", type=utils.number(int, low=0), default=0, help="the first so many images (0: all)")
+    dataset.add_options(parser)
     train.add_where(parser)
     runs.add_options(parser, seeds=1)
     args = parser.parse_args(argv)

@@ -259,7 +259,6 @@ def add_where(parser):
     add = parser.add_argument
     add("--evaluate-every", type=number(int, low=0), default=10, help="epochs between two evaluations; 0: never")
     add("--classifier", type=utils.path, help="the classifier for them (default: the repository's)")
-    dataset.add_data_dir(parser)
 
 
 def parse_args(argv=None):
@@ -270,6 +269,7 @@ def parse_args(argv=None):
         if name != "seed":
             parser.add_argument("--" + name.replace("_", "-"), default=default, help=help, **kind)
     add_where(parser)
+    dataset.add_data_dir(parser)
     parser.set_defaults(evaluate_every=0, position=0)
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--resume", action="store_true", help="go on from the run's checkpoint; also with more --epochs")

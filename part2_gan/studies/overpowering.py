@@ -19,6 +19,7 @@ import statistics
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+import dataset
 import gan
 import plots
 import runs
@@ -52,8 +53,7 @@ FORMATS = {"d_accuracy": "{:.0%}", "frechet_distance": "{:.0f}"}  # of the last 
 def parse_args(argv=None):
     parser = utils.Parser("Why does the discriminator overpower the generator?")
     parser.add_argument("--epochs", type=train.COUNT, default=10, help="of every run")
-    parser.add_argument("--dataset", choices=utils.TITLES, default="mnist", help="typeset: the stand-in, no download")
-    parser.add_argument("--limit", type=utils.number(int, low=0), default=0, help="the first so many images (0: all)")
+    dataset.add_options(parser)
     train.add_where(parser)
     parser.set_defaults(evaluate_every=2)
     runs.add_options(parser, seeds=5)

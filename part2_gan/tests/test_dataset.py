@@ -1,6 +1,7 @@
 """MNIST's files, whole, damaged and missing, and the typeset stand-in."""
 
 import argparse
+import fcntl
 import gzip
 import socket
 import struct
@@ -53,6 +54,8 @@ def test_what_is_not_there(tmp_path, monkeypatch, script, left):
 
     def download(_):
         assert 0 < socket.getdefaulttimeout() <= 30  # a server that never answers
+        with pytest.raises(BlockingIOError), open(folder / ".lock") as lock:  # one worker at a time
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         raise RuntimeError("Error downloading train-images-idx3-ubyte.gz:\ngot:\n<urlopen error no network>\n")
 
     monkeypatch.setattr(MNIST, "download", download)
