@@ -185,30 +185,34 @@ def test_numbers_of_part_2():
     runs = rows("part2_gan/dynamics", recipe="code", arch="balanced")
     at_6 = sorted((r["by_epoch"]["d_accuracy"][5], r["by_epoch"]["d_accuracy"][-1] > 0.65) for r in runs)
     assert [lost for _, lost in at_6] == [False] * near["k"] + [True] * (near["n"] - near["k"]), "apart by epoch 6"
-    (again,) = rows("part2_gan/again", recipe="code", arch="balanced", seed=0)
-    right_on = again["by_epoch"]["d_accuracy"]
-    assert min(right_on[5:30]) > 0.8, "looked collapsed for 30 epochs"
-    assert 0.57 < statistics.mean(right_on[-50:]) < 0.66, "and came half-way back"
+    again = rows("part2_gan/again", recipe="code", arch="balanced")
+    at_0, at_1 = (next(r["by_epoch"]["d_accuracy"] for r in again if r["seed"] == seed) for seed in (0, 1))
+    assert min(at_0[5:30]) > 0.8, "looked collapsed for 30 epochs"
+    assert 0.57 < statistics.mean(at_0[-50:]) < 0.66, "and came half-way back"
+    before = next(r["by_epoch"]["d_accuracy"] for r in runs if r["seed"] == 1)
+    assert before[-1] > 0.65 > 0.56 > at_1[-1], "a collapsed seed did not collapse"
     rates = [r for r in rows("part2_gan/latent_rates") if "sum" in r]
     shares = [percent([r["sum"][9] for r in rates if r["recipe"] == side]) for side in right]
     assert f"in {shares[0]} of sums by the code and in {shares[1]} by the text" in front
     for name in "sum", "sum_random":
         assert max(abs(r[name][9] - r["mlp"][name][9]) for r in rates) < 0.05, "about as many nines"
     random = [r["shift_random_6"] for r in rates]
-    assert max(random) <= 0.0011
-    assert "it is so in at most one of 1,000" in part
+    assert max(random) <= 0.0021
+    assert "it is so in at most two of 1,000" in part
     assert claims("part2_gan")["mostly_0"]["text"]["verdict"] == "yes"
     (more, more_by_text), (less, less_by_text) = (
         [claims("part2_gan")[name][side] for side in ("code", "text")] for name in ("sum_is_9", "sum_less")
     )
-    assert f"with all {WORDS[more_by_text['k']]} generators by the text, and with" in part
+    assert f"with {WORDS[more_by_text['k']]} of {WORDS[more_by_text['n']]} generators by the text, and with" in part
     assert f"and with {WORDS[more['k']]} of {WORDS[more['n']]} by the code" in part
-    between = [(r["middle_1"], r["same_norm_1"]) for r in rates if "same_norm_1" in r]
-    assert sorted(round(p - q, 1) for p, q in between) == [0, 0, 0.6]
-    counts = [claims("part2_gan")[name][side] for name in ("between", "between_less") for side in ("code", "text")]
-    assert [(c["k"], c["n"]) for c in counts] == [(1, 2), (0, 1), (1, 2), (0, 1)]
+    between, less_between = (
+        [claims("part2_gan")[name][side] for side in ("code", "text")] for name in ("between", "between_less")
+    )
+    count, n = (sum(side[name] for side in between) for name in "kn")
+    assert f"with {WORDS[count]} generators of {WORDS[n]}, less often with another" in part
+    assert sum(side["k"] for side in less_between) == 1
     assert f"With {WORDS[less['k']]} others by the code" in part
-    counts = f"With {WORDS[more['k'] + more_by_text['k']]} generators of {more['n'] + more_by_text['n']} that is more"
+    counts = f"With {more['k'] + more_by_text['k']} generators of {more['n'] + more_by_text['n']} that is more"
     assert counts in front
     assert f"With {WORDS[less['k'] + less_by_text['k']]} it is less" in front
     for recipe in right:
