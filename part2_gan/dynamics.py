@@ -161,7 +161,7 @@ def main(argv=None):
         parser.add_argument(f"--epochs-{arch}", type=train.COUNT, default=epochs, help=f"of the runs with the {arch} D")
     parser.add_argument("--batch-size", type=utils.number(int, low=2), default=64, help="images per step")
     dataset.add_options(parser)
-    train.add_where(parser)
+    train.add_evaluation(parser)
     runs.add_options(parser, seeds=1)
     args = parser.parse_args(argv)
     args.first = args.seed  # a run's args.seed is its own

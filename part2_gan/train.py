@@ -254,8 +254,8 @@ def row_of(state):
 CODE = files.digest(*(utils.HERE / name for name in ("gan.py", "train.py", "dataset.py")))  # of what trains here
 
 
-def add_where(parser):
-    """Add the options of a run, or of a study's runs, that change none of its numbers."""
+def add_evaluation(parser):
+    """Add the options of the evaluations of a run, or of a study's runs; they do not change how it trains."""
     add = parser.add_argument
     add("--evaluate-every", type=number(int, low=0), default=10, help="epochs between two evaluations; 0: never")
     add("--classifier", type=utils.path, help="the classifier for them (default: the repository's)")
@@ -268,7 +268,7 @@ def parse_args(argv=None):
         kind = {"choices": kind} if isinstance(kind, list) else {"type": kind}
         if name != "seed":
             parser.add_argument("--" + name.replace("_", "-"), default=default, help=help, **kind)
-    add_where(parser)
+    add_evaluation(parser)
     dataset.add_data_dir(parser)
     parser.set_defaults(evaluate_every=0, position=0)
     start = parser.add_mutually_exclusive_group()

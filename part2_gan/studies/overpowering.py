@@ -54,7 +54,7 @@ def parse_args(argv=None):
     parser = utils.Parser("Why does the discriminator overpower the generator?")
     parser.add_argument("--epochs", type=train.COUNT, default=10, help="of every run")
     dataset.add_options(parser)
-    train.add_where(parser)
+    train.add_evaluation(parser)
     parser.set_defaults(evaluate_every=2)
     runs.add_options(parser, seeds=5)
     args = parser.parse_args(argv)

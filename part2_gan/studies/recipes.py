@@ -126,18 +126,18 @@ def draw_best(rows):
 
 
 def main(argv=None):
-    parser, count = utils.Parser("Which recipe draws the best digits, and how good is it?"), utils.number(int, low=1)
-    add = parser.add_argument
+    parser = utils.Parser("Which recipe draws the best digits, and how good is it?")
+    add, count = parser.add_argument, train.COUNT
     add("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="that are compared")
     add("--epochs", type=count, default=10, help="of each of them")
     add("--best-epochs", type=count, default=train.options("best")["epochs"], help="of the runs of recipes_best")
     add("--best-seeds", type=count, default=5, help="runs of recipes_best")
     dataset.add_options(parser)
-    train.add_where(parser)
+    train.add_evaluation(parser)
     runs.add_options(parser, seeds=3)
     args = parser.parse_args(argv)
-    count = min(60_000, args.limit or 60_000)
-    small = plan(args, args.recipes, args.seeds, args.epochs, count - count // 6, count // 6)
+    digits = min(60_000, args.limit or 60_000)
+    small = plan(args, args.recipes, args.seeds, args.epochs, digits - digits // 6, digits // 6)
     whole = plan(args, ["best"], args.best_seeds, args.best_epochs, args.limit, 0)
     rows = runs.study("recipes", small, run, args, train.CODE)
     best = runs.study("recipes_best", whole, run, args, train.CODE)
