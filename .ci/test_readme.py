@@ -81,8 +81,9 @@ def test_speeds():
 def test_numbers_of_part_1():
     long = [r for r in rows("part1_lstm/compare", cell="rnn") if r["input_length"] >= 19]
     by_text, by_code = ([r["reached"] for r in long if r["side"] == side] for side in ("text", "code"))
-    words = f"19 digits and more in {sum(by_text)} runs. Trained as in the code, it does so in {WORDS[sum(by_code)]}; "
-    assert f"{words}there are {len(by_code)} of each" in text("README.md")
+    words = f"in {sum(by_text)} of thirty runs with 19 digits and more. Trained as in the code, it does so in"
+    assert f"{words} {WORDS[sum(by_code)]} of thirty." in text("README.md")
+    assert len(by_code) == len(by_text) == 30
     part = text("part1_lstm/README.md")
     learned = [r["reached"] for r in rows("part1_lstm/compare", side="text", cell="rnn", input_length=25)]
     assert f"even 25 digits in {WORDS[sum(learned)]} of {WORDS[len(learned)]} runs" in part
@@ -206,8 +207,8 @@ def test_numbers_of_part_2():
         [claims("part2_gan")[name][side] for side in ("code", "text")] for name in ("between", "between_less")
     )
     count, n = (sum(side[name] for side in between) for name in "kn")
-    assert f"with {WORDS[count]} generators of {WORDS[n]}, less often with another" in part
-    assert sum(side["k"] for side in less_between) == 1
+    words = f"Of {WORDS[n]} generators that were checked, {WORDS[count]} have a one in the middle more often than in"
+    assert f"{words} latents of its length, {WORDS[sum(side['k'] for side in less_between)]} less often" in part
     assert f"With {WORDS[less['k']]} others by the code" in part
     counts = f"With {more['k'] + more_by_text['k']} generators of {more['n'] + more_by_text['n']} that is more"
     assert counts in front
