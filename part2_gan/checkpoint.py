@@ -15,10 +15,9 @@ def restore(path, wanted, parts, code, device):
 
     Raises InputError if it does not fit, or is of other options than `wanted`; more epochs are no other option.
     """
-    saved = files.load(path, kind="gan", device=device)
+    saved = files.load(path, kind="gan")  # on the CPU, where history and samples stay
     with files.fitting(path):
-        state = {name: saved[name] for name in ("epoch", "seconds", "samples", "quality", "code")}
-        state["history"] = saved["history"].cpu()
+        state = {name: saved[name] for name in ("epoch", "seconds", "history", "samples", "quality", "code")}
         for name, value in wanted.items():
             if saved["options"][name] != value and (name != "epochs" or value < state["epoch"]):
                 text = f"{name} {saved['options'][name]}, not {value}; --restart replaces that run"
@@ -26,7 +25,7 @@ def restore(path, wanted, parts, code, device):
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         for module, random_state in zip(random_modules(device), saved["rng"], strict=False):
-            module.set_rng_state(random_state.cpu())
+            module.set_rng_state(random_state)
     if code not in state["code"]:
         state["code"] += f"+{code}"
         print(f"{path}: the code has changed; the remaining epochs are trained by the present code")
