@@ -9,6 +9,7 @@ Exit code 2 if MNIST's files are damaged or incomplete, 3 if there are none and 
 """
 
 import base64
+import contextlib
 import gzip
 import math
 import os
@@ -105,7 +106,8 @@ def download(data_dir, names):
 
         data_dir.mkdir(parents=True, exist_ok=True)
         with open(data_dir / ".lock", "w") as lock:  # the other workers of a study wait until the first one has it
-            fcntl and fcntl.flock(lock, fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl and fcntl.flock(lock, fcntl.LOCK_EX)
             MNIST(data_dir, download=True)
     except Exception as error:  # torchvision raises many kinds
         reasons = re.findall(r"got:\n<?(.*?)>?\n", f"{error}\n") or [first_line(error)]

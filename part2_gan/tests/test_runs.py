@@ -160,7 +160,7 @@ def test_figures_2_to_5_in_small(tmp_path, evaluated):
 # --- bad input ---
 
 NUMBERS = ["--epochs", "--batch-size", "--lr", "--bn-eps", "--gradient-penalty", "--dropout", "--decay-from", "--limit"]
-BAD = {f"train {name}={value}": f"argument {name}: " for name in NUMBERS for value in ("-1", "nan", "x")}
+BAD = {f"train {name}={value}": f"argument {name}: " for name in NUMBERS for value in ("-1", "nan", "inf", "x", "")}
 BAD |= {
     "train --epochs 0": "argument --epochs: 0 is out of range: it must be at least 1",
     "train --beta1 1": "argument --beta1: 1 is out of range: it must be at least 0 and less than 1",
